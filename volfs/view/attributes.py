@@ -1,0 +1,142 @@
+"""Attributes and extended attributes. May import: core, inodes, format. Must not know: the log's form, trio."""
+
+import errno
+import stat
+
+from volfs.format.entry import MAX_XATTRS
+from volfs.format.segment import SetAttr, SetXattr
+from volfs.view.core import Caller, Core, fail
+from volfs.view.inodes import Attr, Inode, Live
+
+MAX_FILE_BYTES = (1 << 63) - 1
+XATTR_SIZE_MAX = 65536  # linux/limits.h
+_CAPABILITY = b"security.capability"
+XATTR_CREATE, XATTR_REPLACE = 1, 2  # linux/xattr.h
+
+
+class Attributes:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def setattr(
+        self,
+        ino: int,
+        *,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        size: int | None = None,
+        atime_ns: int | None = None,
+        mtime_ns: int | None = None,
+        ctime_ns: int | None = None,
+        caller: Caller | None = None,
+    ) -> Attr:
+        """Changes what is not None; times are ns since 1970. Raises EROFS, EFBIG, EISDIR, EINVAL, Missing.
+
+        set-user-ID, set-group-ID and file capabilities go as the kernel would have them go: HANDLE_KILLPRIV_V2 is ours
+        (include/uapi/linux/fuse.h).
+        """
+        core = self._core
+        core.writable()
+        live = core.inodes.touch(ino)
+        now = core.clock_ns()
+        kill = False
+        if size is not None:
+            if live.is_dir:
+                raise fail(errno.EISDIR)
+            if not live.is_file:
+                raise fail(errno.EINVAL)
+            if size > MAX_FILE_BYTES:
+                raise fail(errno.EFBIG)
+            self._plan_truncate(live, size)
+            kill = size != live.size and (caller is None or caller.uid != 0)
+            if mtime_ns is None:
+                mtime_ns = now
+        if (uid is not None or gid is not None) and not live.is_dir:
+            kill = True
+        if kill and mode is None:
+            mode = without_privileges(live.mode)
+            if mode == live.mode:
+                mode = None
+        if kill:
+            self.drop_capability(live)
+        core.journal.do(SetAttr(ino, now if ctime_ns is None else ctime_ns, mode, uid, gid, size, atime_ns, mtime_ns))
+        return core.inodes.attr(live)
+
+    def _plan_truncate(self, live: Live, size: int) -> None:
+        """Has all nodes that a truncation looks at read, before anything is changed."""
+        if size < live.size:
+            self._core.journal.plan_truncate(live, size)
+
+    def drop_privileges(self, live: Live) -> None:
+        """What a write by somebody without CAP_FSETID does to a file."""
+        mode = without_privileges(live.mode)
+        if mode != live.mode:
+            core = self._core
+            core.journal.do(SetAttr(live.ino, core.clock_ns(), mode))
+        self.drop_capability(live)
+
+    def drop_capability(self, live: Live) -> None:
+        if live.xattrs and any(name == _CAPABILITY for name, _ in live.xattrs):
+            core = self._core
+            core.journal.do(SetXattr(live.ino, _CAPABILITY, None, core.clock_ns()))
+
+    # --- extended attributes
+
+    def getxattr(self, ino: int, name: bytes, caller: Caller) -> bytes:
+        """Raises ENODATA, EOPNOTSUPP for names outside the namespaces we keep (which programs remember)."""
+        _permitted(name, caller)
+        for known, value in self._core.inodes.get(ino).xattrs:
+            if known == name:
+                return value
+        raise fail(errno.ENODATA)
+
+    def listxattr(self, ino: int, caller: Caller) -> list[bytes]:
+        what: Live | Inode = self._core.inodes.get(ino)
+        return [name for name, _ in what.xattrs if caller.uid == 0 or not name.startswith(b"trusted.")]
+
+    def setxattr(self, ino: int, name: bytes, value: bytes, caller: Caller, flags: int = 0) -> None:
+        core = self._core
+        core.writable()
+        _permitted(name, caller)
+        if len(name) > 255:
+            raise fail(errno.ERANGE)
+        if len(value) > XATTR_SIZE_MAX:
+            raise fail(errno.E2BIG)
+        live = core.inodes.touch(ino)
+        there = any(known == name for known, _ in live.xattrs)
+        if there and flags & XATTR_CREATE:
+            raise fail(errno.EEXIST)
+        if not there and flags & XATTR_REPLACE:
+            raise fail(errno.ENODATA)
+        held = sum(len(known) + len(old) for known, old in live.xattrs)
+        if len(live.xattrs) >= MAX_XATTRS or held + len(name) + len(value) > 1 << 20:
+            raise fail(errno.ENOSPC)
+        core.journal.do(SetXattr(ino, name, value, core.clock_ns()))
+
+    def removexattr(self, ino: int, name: bytes, caller: Caller) -> None:
+        core = self._core
+        core.writable()
+        _permitted(name, caller)
+        live = core.inodes.touch(ino)
+        if all(known != name for known, _ in live.xattrs):
+            raise fail(errno.ENODATA)
+        core.journal.do(SetXattr(ino, name, None, core.clock_ns()))
+
+
+def without_privileges(mode: int) -> int:
+    """The mode after a write or chown: no set-user-ID, and no set-group-ID where the group may execute."""
+    mode &= ~stat.S_ISUID
+    if mode & stat.S_IXGRP:
+        mode &= ~stat.S_ISGID
+    return mode
+
+
+def _permitted(name: bytes, caller: Caller) -> None:
+    if name.startswith(b"user.") and len(name) > 5:
+        return
+    if (name.startswith(b"trusted.") and len(name) > 8) or name == _CAPABILITY:
+        if caller.uid == 0:
+            return
+        raise fail(errno.EPERM if name == _CAPABILITY else errno.ENODATA)
+    raise fail(errno.EOPNOTSUPP)

@@ -1,0 +1,149 @@
+"""Stored bytes, verified: blocks for reads, nodes for tree code. May import: store, tree.want, format. Must not know: trio.
+
+`read_nowait` and `Nodes.at_hand` answer from memory or the page cache and never wait for a disk; `read` and `load` may.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+from volfs.exception import DamageError
+from volfs.format.entry import Ref
+from volfs.format.hashing import BlockHash
+from volfs.format.node import Node
+from volfs.tree.want import Missing
+from volfs.view.segments import Segment
+
+NODE_CACHE_BYTES = 24 << 20
+BLOCK_CACHE_BYTES = 8 << 20
+
+T = TypeVar("T")
+
+
+class PackReader(Protocol):
+    """What is asked of `volfs.store.packs.Packs`."""
+
+    def read(self, pack: bytes, offset: int, length: int) -> bytes: ...
+
+    def read_nowait(self, pack: bytes, offset: int, length: int) -> bytes | None: ...
+
+
+class Recent(Generic[T]):
+    """A bounded cache in two generations: what was used since the last turn stays for one more.
+
+    Its steps are single dictionary operations, so that threads may use it without a lock; what was just put or got
+    stays until half the bound has been put anew.
+    """
+
+    __slots__ = ("_bound", "_bytes", "_new", "_old")
+
+    def __init__(self, bound_bytes: int) -> None:
+        self._bound = bound_bytes // 2
+        self._bytes = 0
+        self._new: dict[bytes, T] = {}
+        self._old: dict[bytes, T] = {}
+
+    def get(self, key: bytes) -> T | None:
+        value = self._new.get(key)
+        if value is None:
+            value = self._old.get(key)
+            if value is not None:
+                self._new[key] = value
+        return value
+
+    def put(self, key: bytes, value: T, size: int) -> None:
+        self._bytes += size
+        if self._bytes > self._bound:
+            self._old, self._new, self._bytes = self._new, {}, size
+        self._new[key] = value
+
+
+class Blocks:
+    """Verified bytes of any reference: of sealed packs, and of the live segments in `live`."""
+
+    def __init__(self, packs: PackReader, digest: BlockHash, live: dict[bytes, Segment]) -> None:
+        self._packs = packs
+        self._digest = digest
+        self._live = live
+        self._recent: Recent[bytes] = Recent(BLOCK_CACHE_BYTES)
+
+    def read(self, ref: Ref) -> bytes:
+        """The whole block. Raises DamageError, ServiceError, OSError."""
+        segment = self._live.get(ref.pack)
+        if segment is not None and segment.fd >= 0:
+            return self._verified(ref, os.pread(segment.fd, ref.stored, ref.offset))
+        return self._verified(ref, self._packs.read(ref.pack, ref.offset, ref.stored))
+
+    def read_nowait(self, ref: Ref) -> bytes | None:
+        """The whole block, or None when that would wait for a disk or a network."""
+        segment = self._live.get(ref.pack)
+        if segment is not None:
+            try:
+                data = os.preadv(segment.fd, [buffer := bytearray(ref.stored)], ref.offset, os.RWF_NOWAIT)
+            except BlockingIOError:
+                return None
+            return self._verified(ref, bytes(buffer)) if data == ref.stored else None
+        found = self._packs.read_nowait(ref.pack, ref.offset, ref.stored)
+        return None if found is None else self._verified(ref, found)
+
+    def part_nowait(self, ref: Ref, at: int, length: int) -> bytes | None:
+        """*length* bytes of the block from *at* on, if at hand. A part makes the block stay in memory for a while."""
+        if length == ref.length:
+            return self.read_nowait(ref)
+        block = self._recent.get(ref.hash)
+        if block is None:
+            block = self.read_nowait(ref)
+            if block is None:
+                return None
+            self._recent.put(ref.hash, block, len(block))
+        return block[at : at + length]
+
+    def part(self, ref: Ref, at: int, length: int) -> bytes:
+        """The same, waiting."""
+        if length == ref.length:
+            return self.read(ref)
+        block = self._recent.get(ref.hash)
+        if block is None:
+            block = self.read(ref)
+            self._recent.put(ref.hash, block, len(block))
+        return block[at : at + length]
+
+    def _verified(self, ref: Ref, data: bytes) -> bytes:
+        if len(data) != ref.stored or self._digest(data) != ref.hash:
+            raise DamageError(
+                f"damaged: {ref.length} bytes at {ref.offset} of pack {ref.pack.hex()} do not agree with their hash;"
+                " run volfs fsck"
+            )
+        return data
+
+
+class Nodes:
+    """Tree nodes by reference. Calling it is `tree.want.Load` for code that must not block: raises Missing."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._recent: Recent[Node] = Recent(NODE_CACHE_BYTES)
+
+    def __call__(self, ref: Ref) -> Node:
+        node = self._recent.get(ref.hash)
+        if node is None:
+            data = self._blocks.read_nowait(ref)
+            if data is None:
+                raise Missing((ref,))
+            node = self._keep(ref, data)
+        return node
+
+    def load(self, ref: Ref) -> Node:
+        """The same for threads that may wait."""
+        node = self._recent.get(ref.hash)
+        return self._keep(ref, self._blocks.read(ref)) if node is None else node
+
+    def fetch(self, refs: Iterable[Ref]) -> None:
+        """Brings them into memory; waits."""
+        for ref in refs:
+            self.load(ref)
+
+    def _keep(self, ref: Ref, data: bytes) -> Node:
+        node = Node.decode(data)
+        self._recent.put(ref.hash, node, len(data))
+        return node

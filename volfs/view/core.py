@@ -1,0 +1,85 @@
+"""What the parts of a view share. May import: inodes, journal, blocks, staging. Must not know: trio, FUSE."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from volfs.tree.want import Missing
+from volfs.view.blocks import Blocks, Nodes
+from volfs.view.inodes import Inodes, Live
+from volfs.view.journal import Journal
+from volfs.view.staging import Staging
+
+
+class NumbersWanted(Missing):
+    """No inode number is left: claim a range from the store, then call again."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+
+class Numbers:
+    """Inode numbers of one claimed range; never continued by another process."""
+
+    def __init__(self) -> None:
+        self._next = self._end = 0
+
+    def offer(self, first: int, end: int) -> None:
+        self._next, self._end = first, end
+
+    def take(self) -> int:
+        """The next number. Raises NumbersWanted."""
+        if self._next >= self._end:
+            raise NumbersWanted
+        self._next += 1
+        return self._next - 1
+
+    def put_back(self) -> None:
+        """The last one taken was not used after all."""
+        self._next -= 1
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who asks: numbers as the kernel gives them."""
+
+    uid: int
+    gid: int
+    pid: int = 0
+    umask: int = 0
+
+
+@dataclass(slots=True)
+class Core:
+    """The state of a view. `root_ino` is that of the sub_path's directory, if there is one."""
+
+    inodes: Inodes
+    journal: Journal
+    staging: Staging
+    blocks: Blocks
+    nodes: Nodes
+    numbers: Numbers
+    clock_ns: Callable[[], int]
+    root_ino: int
+    read_only: bool
+    kernel_times: bool = False  # writeback cache: the kernel keeps times and sends them by setattr
+    orphans: set[int] = field(default_factory=set)  # without a name, held by the kernel or by an open file
+
+    def writable(self) -> None:
+        """Raises EROFS in a read-only view."""
+        if self.read_only:
+            raise fail(errno.EROFS)
+
+    def directory(self, ino: int) -> Live:
+        """The object of a directory in which something is about to change. Raises ENOTDIR, ENOENT, Missing."""
+        live = self.inodes.touch(ino)
+        if not live.is_dir:
+            raise fail(errno.ENOTDIR)
+        if live.nlink == 0:
+            raise fail(errno.ENOENT)
+        return live
+
+
+def fail(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -1,0 +1,431 @@
+"""The inodes of a view: changed or open ones as objects, the kernel's clean ones as a number each.
+
+May import: tree, format. Must not know: the log, trio, FUSE.
+
+What the kernel knows and nobody changed stays in the tree's encoded nodes; of it we keep one integer, which says in
+which directory and under which name's hash the record is found (some 180 bytes an inode, against 767 as objects).
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from volfs.format.entry import Entry, Extent, Inode, Link
+from volfs.format.hashing import name_hash
+from volfs.format.root import Root
+from volfs.tree import lookup
+from volfs.tree.extents import ExtentMap
+from volfs.tree.want import Load
+
+_COUNT_BITS = 32
+_KEY_BITS = 63
+_COUNT_MASK = (1 << _COUNT_BITS) - 1
+_KEY_MASK = (1 << _KEY_BITS) - 1
+
+_CACHED_DIRECTORIES = 10_000
+
+UNCUT = 1 << 63  # above every size
+
+
+class Attr(Struct, gc=False):
+    """What stat(2) tells; *blocks* of 512 bytes."""
+
+    ino: int
+    mode: int
+    uid: int
+    gid: int
+    rdev: int
+    nlink: int
+    size: int
+    blocks: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    generation: int
+
+
+class Layer:
+    """Data of one file that lies over older data: *extents* (and holes), and older data only below *cut*."""
+
+    __slots__ = ("cut", "extents")
+
+    def __init__(self) -> None:
+        self.extents = ExtentMap()
+        self.cut = UNCUT
+
+
+class Live:
+    """An inode that is changed, open, or above one that is.
+
+    base     its record in the view's base tree; None when it is new
+    place    (parent number, name): its only name, or one of several; the root's own number and b"" for the root
+    linked   its record is (or will be) in the link table
+    layer    a file's data over its base, `held` that which a commit is taking, between the two
+    changes  a directory's changed names -> inode number, 0 where removed; `frozen` those a commit is taking
+    """
+
+    __slots__ = (
+        "allocated",
+        "atime_ns",
+        "base",
+        "changes",
+        "ctime_ns",
+        "frozen",
+        "gid",
+        "held",
+        "ino",
+        "layer",
+        "linked",
+        "listing",
+        "mode",
+        "mtime_ns",
+        "name",
+        "nlink",
+        "opens",
+        "parent",
+        "rdev",
+        "size",
+        "target",
+        "uid",
+        "xattrs",
+    )
+
+    def __init__(self, record: Inode, parent: int, name: bytes, *, base: bool, linked: bool = False) -> None:
+        self.ino = record.ino
+        self.mode = record.mode
+        self.uid = record.uid
+        self.gid = record.gid
+        self.rdev = record.rdev
+        self.nlink = record.nlink
+        self.size = record.size
+        self.allocated = record.allocated
+        self.atime_ns = record.atime_ns
+        self.mtime_ns = record.mtime_ns
+        self.ctime_ns = record.ctime_ns
+        self.xattrs: tuple[tuple[bytes, bytes], ...] = record.xattrs
+        self.target = record.target
+        self.base: Inode | None = record if base else None
+        self.parent = parent
+        self.name = name
+        self.linked = linked
+        self.opens = 0
+        self.layer: Layer | None = None
+        self.held: Layer | None = None
+        self.changes: dict[bytes, int] | None = None
+        self.frozen: dict[bytes, int] | None = None
+        self.listing: list[tuple[int, bytes, int]] | None = None
+
+    @property
+    def is_dir(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    def record(self) -> Inode:
+        """Its stored form as far as attributes go; data and children are the base's."""
+        base = self.base
+        return Inode(
+            ino=self.ino,
+            mode=self.mode,
+            uid=self.uid,
+            gid=self.gid,
+            rdev=self.rdev,
+            nlink=self.nlink,
+            size=self.size,
+            allocated=base.allocated if base else 0,
+            atime_ns=self.atime_ns,
+            mtime_ns=self.mtime_ns,
+            ctime_ns=self.ctime_ns,
+            xattrs=self.xattrs,
+            target=self.target,
+            extents=base.extents if base else (),
+            index=base.index if base else None,
+            top=base.top if base else None,
+            subdirs=base.subdirs if base else 0,
+            entries=base.entries if base else 0,
+            files=base.files if base else 0,
+            bytes=base.bytes if base else 0,
+        )
+
+
+class Inodes:
+    """All inodes the view can name. `root` is the base tree; `load` raises Missing."""
+
+    def __init__(self, root: Root, load: Load) -> None:
+        self.root = root
+        self.load = load
+        self.live: dict[int, Live] = {}
+        self.dirty: dict[int, Live] = {}
+        self.generations: dict[int, int] = {}
+        self._known: dict[int, int] = {}
+        self._directories: dict[int, Inode] = {}  # base records of clean directories: a path is not walked again
+
+    def rebase(self, root: Root) -> None:
+        """The base tree is another one now."""
+        self.root = root
+        self._directories.clear()
+
+    # --- what the kernel knows
+
+    def count_lookup(self, ino: int, n: int = 1) -> None:
+        """The kernel was told of an inode that has a place."""
+        if ino in self._known:
+            self._known[ino] += n
+
+    def learn(self, ino: int, parent: int, key: int) -> None:
+        """One more kernel reference to *ino*, found in directory *parent* under the name hash *key*."""
+        known = self._known
+        if ino in known:
+            known[ino] += 1
+        else:
+            known[ino] = ((parent << _KEY_BITS | key) << _COUNT_BITS) + 1
+
+    def knows(self, ino: int) -> bool:
+        return ino in self._known
+
+    def known_count(self) -> int:
+        return len(self._known)
+
+    def move(self, ino: int, parent: int, key: int) -> None:
+        """A known inode stands somewhere else now (parent 0: in the link table)."""
+        packed = self._known.get(ino)
+        if packed is not None:
+            self._known[ino] = ((parent << _KEY_BITS | key) << _COUNT_BITS) + (packed & _COUNT_MASK)
+
+    def forget(self, ino: int, n: int) -> bool:
+        """Takes *n* kernel references away; True when none is left."""
+        packed = self._known.get(ino)
+        if packed is None:
+            return True
+        if packed & _COUNT_MASK > n:
+            self._known[ino] = packed - n
+            return False
+        del self._known[ino]
+        return True
+
+    def place(self, ino: int) -> tuple[int, int] | None:
+        """(parent, name hash) of a known inode; parent 0 for the link table."""
+        packed = self._known.get(ino)
+        if packed is None:
+            return None
+        packed >>= _COUNT_BITS
+        return packed >> _KEY_BITS, packed & _KEY_MASK
+
+    # --- records of clean inodes
+
+    def _find(self, ino: int) -> tuple[Inode, int, bytes, bool]:
+        """(record, parent, name, linked) of an inode that is clean. Raises ESTALE when the view has lost it."""
+        place = self.place(ino)
+        if place is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        parent, key = place
+        if parent:
+            top = self.base_of(parent).top
+            for name, entry in lookup.find_hash(self.load, top, key):
+                if entry.ino == ino:
+                    if isinstance(entry, Inode):
+                        return entry, parent, name, False
+                    break
+        record = lookup.find_link(self.load, self.root.links, ino)
+        if record is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return record, parent, b"", True
+
+    def base_of(self, ino: int) -> Inode:
+        """The base tree's record of a directory that may be live or clean (an empty one for a new directory)."""
+        live = self.live.get(ino)
+        if live is not None:
+            return live.base if live.base is not None else _EMPTY
+        return self.record(ino)
+
+    def record(self, ino: int) -> Inode:
+        """The record of a clean inode."""
+        found = self._directories.get(ino)
+        if found is None:
+            if ino == self.root.dir.ino:
+                return self.root.dir
+            found = self._find(ino)[0]
+            if stat.S_ISDIR(found.mode):
+                if len(self._directories) >= _CACHED_DIRECTORIES:
+                    self._directories.clear()
+                self._directories[ino] = found
+        return found
+
+    # --- live inodes
+
+    def get(self, ino: int) -> Live | Inode:
+        """The object of a live inode, or the record of a clean one."""
+        live = self.live.get(ino)
+        return live if live is not None else self.record(ino)
+
+    def touch(self, ino: int) -> Live:
+        """The object of an inode, made (with those of the directories above it) when there is none yet.
+
+        Changes nothing the kernel sees. Raises Missing, ESTALE, ENOENT before anything was made.
+        """
+        live = self.live.get(ino)
+        if live is not None:
+            return live
+        if ino == self.root.dir.ino:
+            live = Live(self.root.dir, ino, b"", base=True)
+        else:
+            record, parent, name, linked = self._find(ino)
+            if parent:
+                self.touch(parent)
+            live = Live(record, parent, name, base=True, linked=linked)
+        self.live[ino] = live
+        return live
+
+    def touch_entry(self, parent: int, name: bytes, entry: Entry) -> Live:
+        """The same for an entry just found in *parent*'s base, whether the kernel knows it or not."""
+        live = self.live.get(entry.ino)
+        if live is not None:
+            if live.linked:
+                live.parent, live.name = parent, name
+            return live
+        self.touch(parent)
+        if isinstance(entry, Link):
+            record = self.linked(entry.ino)
+            live = Live(record, parent, name, base=True, linked=True)
+        else:
+            live = Live(entry, parent, name, base=True)
+        self.live[entry.ino] = live
+        return live
+
+    def linked(self, ino: int) -> Inode:
+        """The link table's record."""
+        record = lookup.find_link(self.load, self.root.links, ino)
+        if record is None:
+            raise OSError(errno.EIO, f"inode {ino} has a name but no record in the link table; run volfs fsck")
+        return record
+
+    def mark(self, live: Live) -> None:
+        self.dirty[live.ino] = live
+
+    def attr(self, what: Live | Inode) -> Attr:
+        ino = what.ino
+        generation = self.generations.get(ino, 0) if self.generations else 0
+        mode = what.mode
+        size = what.size
+        if stat.S_ISDIR(mode):
+            size = 4096  # as on ext4; du counts blocks
+        return Attr(
+            ino,
+            mode,
+            what.uid,
+            what.gid,
+            what.rdev,
+            what.nlink,
+            size,
+            (what.allocated + 511) >> 9,
+            what.atime_ns,
+            what.mtime_ns,
+            what.ctime_ns,
+            generation,
+        )
+
+    # --- names
+
+    def child(self, parent: int, name: bytes) -> Entry | Live | None:
+        """What *name* stands for in directory *parent*: an object, a base entry, or None."""
+        live = self.live.get(parent)
+        if live is not None:
+            ino = self.changed(live, name)
+            if ino is not None:
+                return self.live[ino] if ino else None
+            if live.base is None:
+                return None
+            top = live.base.top
+        else:
+            top = self.record(parent).top
+        entry = lookup.find(self.load, top, name) if top is not None else None
+        if entry is None:
+            return None
+        return self.live.get(entry.ino, entry)
+
+    @staticmethod
+    def changed(live: Live, name: bytes) -> int | None:
+        """The number a directory's uncommitted changes give *name*: 0 when removed, None when they say nothing."""
+        if live.changes is not None:
+            ino = live.changes.get(name)
+            if ino is not None:
+                return ino
+        if live.frozen is not None:
+            return live.frozen.get(name)
+        return None
+
+    def overlay(self, live: Live) -> list[tuple[int, bytes, int]]:
+        """A directory's changed names as (name hash, name, inode number or 0), sorted; valid until the next change."""
+        if live.listing is None:
+            names = {**(live.frozen or {}), **(live.changes or {})}
+            live.listing = sorted((name_hash(name), name, ino) for name, ino in names.items())
+        return live.listing
+
+    def is_empty(self, live: Live) -> bool:
+        """Whether a directory has no name left."""
+        names = {**(live.frozen or {}), **(live.changes or {})} if live.frozen else (live.changes or {})
+        if any(names.values()):
+            return False
+        if live.base is None or live.base.top is None:
+            return True
+        return all(name in names for _, name, _ in lookup.scan(self.load, live.base.top))
+
+    def path(self, ino: int) -> bytes:
+        """A path of an inode from the volume's root, without leading "/", as far as it is known. For messages."""
+        parts: list[bytes] = []
+        while ino != self.root.dir.ino and len(parts) < 4096:
+            live = self.live.get(ino)
+            if live is not None and live.name:
+                parts.append(live.name)
+                ino = live.parent
+                continue
+            try:
+                _, parent, name, _ = self._find(ino)
+            except Exception:  # noqa: BLE001 - a message must not fail for want of a name
+                parent, name = 0, b""
+            parts.append(name or b"inode %d" % ino)
+            if not parent:
+                break
+            ino = parent
+        return b"/".join(reversed(parts))
+
+    # --- sweeping
+
+    def sweep(self, keep: set[int]) -> None:
+        """Drops the objects of inodes that are clean, closed and above nothing that is not. *keep*: also these."""
+        needed: set[int] = set()
+        for live in list(self.live.values()):
+            if live.opens or live.ino in self.dirty or live.nlink == 0 or live.ino in keep:
+                above: Live | None = live
+                while above is not None and above.ino not in needed:
+                    needed.add(above.ino)
+                    above = self.live.get(above.parent)
+        for ino in [ino for ino in self.live if ino not in needed]:
+            self.drop(self.live[ino])
+
+    def drop(self, live: Live) -> None:
+        """Drops one clean object; the kernel's knowledge of it gets its present place."""
+        del self.live[live.ino]
+        if live.ino in self._known:
+            if live.linked:
+                self.move(live.ino, 0, 0)
+            elif live.ino != self.root.dir.ino:
+                self.move(live.ino, live.parent, name_hash(live.name))
+
+    def open_files(self) -> Iterator[Live]:
+        return (live for live in self.live.values() if live.opens and live.is_file)
+
+
+_EMPTY = Inode(ino=0, mode=stat.S_IFDIR)
+
+
+def staged(live: Live) -> Iterator[Extent]:
+    """Every extent of a file that lies in the log."""
+    for layer in (live.held, live.layer):
+        if layer is not None:
+            yield from layer.extents.extents()

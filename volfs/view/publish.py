@@ -1,0 +1,140 @@
+"""Publishing a tree: build it, merge it onto the head, put the commit record if absent, again if somebody was faster.
+
+May import: coalesce, blocks, segments, store, tree, format. Must not know: trio, live inodes, the kernel. Blocks; runs in
+a thread, or in the SDK's caller.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from volfs.exception import NotFoundError
+from volfs.format.entry import Entry, Inode, Link, Ref
+from volfs.format.hashing import BlockHash
+from volfs.format.record import CommitRecord
+from volfs.format.root import Root, decode_root, encode_root
+from volfs.tree import edit
+from volfs.tree.merge import merge
+from volfs.tree.want import Load
+from volfs.view.coalesce import Tools, settle
+from volfs.view.inodes import Layer
+from volfs.view.segments import SEGMENT_BYTES, Segment
+from volfs.view.staging import COMMIT_PACK
+
+
+@dataclass(slots=True)
+class FrozenFile:
+    """*layer* None: its data is the base's. *parent* and *name* are where a file with one link stands."""
+
+    record: Inode
+    base: Inode | None
+    layer: Layer | None
+    parent: int
+    name: bytes
+    linked: bool
+
+
+@dataclass(slots=True)
+class FrozenDirectory:
+    """*depth* counts the directories above it."""
+
+    record: Inode
+    changes: dict[bytes, int]
+    parent: int
+    name: bytes
+    depth: int
+
+
+@dataclass(slots=True)
+class Frozen:
+    """The changes that one commit takes, apart from the view that goes on.
+
+    *gone* are numbers of the link table whose last name is gone. *segments* hold the staged data.
+    """
+
+    token: str
+    base: Root
+    files: dict[int, FrozenFile] = field(default_factory=dict)
+    directories: dict[int, FrozenDirectory] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    segments: list[Segment] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Built:
+    """The tree of a frozen view, and the records of all inodes that stood in `Frozen`."""
+
+    root: Root
+    records: dict[int, Inode]
+
+
+class PackWriter:
+    """Where a commit's own blocks and nodes go: behind the log's last segment while there is room, then to packs of
+    their own. Use after an error is not possible: the error ends the commit."""
+
+    def __init__(
+        self, directory: Path, new_pack: Callable[[], tuple[bytes, str]], digest: BlockHash, first: Segment | None
+    ) -> None:
+        self._directory = directory
+        self._new_pack = new_pack
+        self._digest = digest
+        self._segment = first
+        self.own: list[Segment] = []
+        self.written_bytes = 0
+
+    def emit(self, data: bytes) -> Ref:
+        """Stores one block or node."""
+        if self._segment is None or self._segment.size >= SEGMENT_BYTES:
+            pack, name = self._new_pack()
+            self._segment = Segment.create(self._directory, name, pack, COMMIT_PACK)
+            self.own.append(self._segment)
+        self.written_bytes += len(data)
+        return self._segment.append_blob(data, self._digest(data))
+
+    def turn(self) -> None:
+        """What was written so far is sealed; what comes goes to a pack of its own."""
+        self._segment = None
+
+    def find(self, pack: bytes) -> Segment | None:
+        return next((segment for segment in self.own if segment.pack == pack), None)
+
+    def drop(self) -> None:
+        """The commit failed, or is done: closes and unlinks the packs of its own."""
+        for segment in self.own:
+            segment.close()
+            segment.path.unlink(missing_ok=True)
+        self.own.clear()
+
+
+def build(tools: Tools, frozen: Frozen) -> Built:
+    """The tree that the frozen view shows."""
+    records: dict[int, Inode] = {}
+    links: dict[int, Inode | None] = dict.fromkeys(frozen.gone)
+    edits: dict[int, dict[bytes, Entry | None]] = {ino: {} for ino in frozen.directories}
+    for ino, file in frozen.files.items():
+        record = file.record if file.layer is None else settle(tools, file.record, file.base, file.layer)
+        records[ino] = record
+        if file.linked:
+            links[ino] = record
+        else:
+            edits[file.parent][file.name] = record
+    root_dir = frozen.base.dir
+    for ino, directory in sorted(frozen.directories.items(), key=lambda item: -item[1].depth):
+        mine = edits[ino]
+        for name, child in directory.changes.items():
+            if not child:
+                mine.setdefault(name, None)
+            elif child in records and child in frozen.files and frozen.files[child].linked:
+                mine[name] = Link(child, records[child].mode)
+            # Else the entry stands in `edits` already: a file's from above, a directory's from its own turn.
+        record = edit.edit_directory(tools.load, tools.emit, directory.record, mine)
+        records[ino] = record
+        if directory.depth:
+            edits[directory.parent][directory.name] = record
+        else:
+            root_dir = record
+    root = Root(root_dir, frozen.base.links, frozen.base.link_count, frozen.base.link_bytes)
+    if links:
+        root = edit.edit_links(tools.load, tools.emit, root, links)
+    return Built(root, records)

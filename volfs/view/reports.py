@@ -1,0 +1,43 @@
+"""What commit and reload tell. May import: nothing. Paths are text with surrogate escapes, from the view's root."""
+
+from msgspec import Struct
+
+
+class CommitReport(Struct, frozen=True, kw_only=True):
+    """*seq* None: there was nothing to commit. *lines*: each path overwritten, put aside or not done, and what became
+    of it."""
+
+    seq: int | None
+    files: int = 0
+    bytes: int = 0
+    removed: int = 0
+    packs: int = 0
+    stored_bytes: int = 0
+    merged: bool = False
+    lines: tuple[str, ...] = ()
+
+
+class ReloadReport(Struct, frozen=True, kw_only=True):
+    """*old* and *new* are commit numbers; *changed* counts names that differ now."""
+
+    old: int
+    new: int
+    changed: int = 0
+    committed: CommitReport | None = None
+    discarded_files: int = 0
+
+
+class OpenFile(Struct, frozen=True):
+    """A file that is open; *pid* 0 and command "" when the holder cannot be seen from here."""
+
+    path: str
+    pid: int
+    command: str
+
+
+class Resumed(Struct, frozen=True):
+    """What a mount found of an earlier one."""
+
+    changes: int
+    base: int
+    latest: int

@@ -1,0 +1,178 @@
+"""One segment file: appended to, read back, scanned. May import: format. Must not know: inodes, stores, trio.
+
+A segment grows only by whole records. An append that fails (a full disk) leaves the file as it was; if even that
+cannot be had, the segment refuses further use, since nobody knows its end.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from volfs.exception import DamageError
+from volfs.format.entry import Ref
+from volfs.format.hashing import BlockHash
+from volfs.format.segment import (
+    FRAME_BYTES,
+    HEADER_BYTES,
+    MAX_META_BYTES,
+    AnyRecord,
+    Blob,
+    Freeze,
+    Placed,
+    Write,
+    cut,
+    decode_frame,
+    decode_header,
+    encode_header,
+    encode_record,
+    frame_lengths,
+    pack_seed,
+)
+
+SEGMENT_BYTES = 64 << 20  # a full one: small enough to be uploaded while the next is written
+SCAN_BYTES = 4096  # one read finds the frame and meta part of nearly every record
+
+_FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2  # linux/falloc.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Segment:
+    """An open segment. `size` is the end of its last whole record; `sealed` ones are never appended to."""
+
+    __slots__ = ("dead_bytes", "fd", "failed", "number", "pack", "path", "sealed", "seed", "size", "synced")
+
+    def __init__(self, path: Path, fd: int, pack: bytes, number: int, size: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.pack = pack
+        self.number = number
+        self.size = size
+        self.seed = pack_seed(pack)
+        self.synced = 0
+        self.sealed = False
+        self.failed = False
+        self.dead_bytes = 0
+
+    @classmethod
+    def create(cls, directory: Path, name: str, pack: bytes, number: int) -> "Segment":
+        path = directory / name
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        segment = cls(path, fd, pack, number, 0)
+        try:
+            segment.append(encode_header(pack, number), b"")
+        except BaseException:
+            segment.close()
+            os.unlink(path)
+            raise
+        return segment
+
+    @classmethod
+    def open(cls, path: Path) -> "Segment":
+        """An existing one, sealed; its size is that of the file until a scan has found its end."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:  # sealed by a commit: 0444
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            header = decode_header(os.pread(fd, HEADER_BYTES, 0))
+        except BaseException:
+            os.close(fd)
+            raise
+        segment = cls(path, fd, header.pack, header.number, os.fstat(fd).st_size)
+        segment.sealed = True
+        return segment
+
+    def append(self, head: bytes, data: bytes | memoryview) -> int:
+        """Appends a record; returns where its data part begins. Raises OSError and leaves the file as it was."""
+        if self.failed:
+            raise OSError(errno.EIO, f"log segment {self.path} is unusable since a failed write; remount")
+        start = self.size
+        wanted = len(head) + len(data)
+        try:
+            done = os.pwritev(self.fd, (head, data), start)
+            while done < wanted:  # a short write: the disk is nearly full, or a signal came
+                rest = (head + bytes(data))[done:]
+                done += os.pwritev(self.fd, (rest,), start + done)
+        except OSError:
+            try:
+                os.ftruncate(self.fd, start)
+            except OSError:
+                self.failed = True
+            raise
+        self.size = start + wanted
+        return start + len(head)
+
+    def append_blob(self, data: bytes, digest: bytes) -> Ref:
+        """Appends a block or node; returns its reference."""
+        at = self.append(encode_record(Blob(digest), len(data), self.seed), data)
+        return Ref(self.pack, at, len(data), len(data), 0, digest)
+
+    def punch(self, position: int, length: int) -> None:
+        """Gives the space of these bytes back to the file system, where it can do that."""
+        result = _libc.fallocate(
+            ctypes.c_int(self.fd),
+            ctypes.c_int(_FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE),
+            ctypes.c_long(position),
+            ctypes.c_long(length),
+        )
+        if result != 0 and ctypes.get_errno() not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(self.path))
+
+    def sync(self) -> None:
+        """Makes all that was appended before the call durable. Called in a thread."""
+        size = self.size
+        if self.synced < size:
+            if self.synced == 0:  # the name too, once
+                sync_directory(self.path.parent)
+            os.fdatasync(self.fd)
+            self.synced = max(self.synced, size)
+
+    def scan(self) -> Iterator[Placed]:
+        """The records from the start on, up to a Freeze (inclusive), the end, or the first that is none."""
+        position = HEADER_BYTES
+        while position < self.size:
+            chunk = os.pread(self.fd, SCAN_BYTES, position)
+            try:
+                meta_bytes, data_bytes = frame_lengths(chunk[:FRAME_BYTES])
+                end = FRAME_BYTES + meta_bytes
+                if end > len(chunk):
+                    chunk = os.pread(self.fd, FRAME_BYTES + min(meta_bytes, MAX_META_BYTES), position)
+                if end > len(chunk) or position + end + data_bytes > self.size:
+                    return
+                record: AnyRecord = decode_frame(chunk[:FRAME_BYTES], chunk[FRAME_BYTES:end], self.seed)
+            except DamageError:
+                return
+            placed = Placed(record, position, position + end, data_bytes)
+            yield placed
+            if isinstance(record, Freeze):
+                return
+            position = placed.end
+
+    def agrees(self, placed: Placed, digest: BlockHash) -> bool:
+        """Whether the data part of a Write is the one that was hashed."""
+        assert isinstance(placed.record, Write)
+        data = memoryview(os.pread(self.fd, placed.data_bytes, placed.data))
+        at = 0
+        pieces = list(cut(placed.record.offset, placed.data_bytes))
+        if len(data) != placed.data_bytes or len(pieces) != len(placed.record.hashes):
+            return False
+        for (_, length), expected in zip(pieces, placed.record.hashes, strict=True):
+            if digest(data[at : at + length]) != expected:
+                return False
+            at += length
+        return True
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

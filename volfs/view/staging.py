@@ -1,0 +1,265 @@
+"""The view's log: segments that take records, one after the other. May import: segments, format. Must not know: trees, trio.
+
+No dirty data waits in our memory: a record is in the page cache of the log when its request is answered, so that it
+survives our death; `sync` makes it survive the machine's. All but `sync` is called from one thread.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from volfs.exception import DamageError
+from volfs.format.entry import Extent, Ref
+from volfs.format.hashing import BlockHash
+from volfs.format.segment import AnyRecord, Dead, Freeze, Placed, Synced, Write, cut, encode_record
+from volfs.view.segments import SEGMENT_BYTES, Segment, sync_directory
+
+RESERVE_BYTES = 4 << 20  # kept free for metadata records: with a full disk, rm must still work
+_PROBE_BYTES = 1 << 20  # how much may be appended before the free space is looked at again
+_PUNCH_BYTES = 4 << 20  # dead bytes of a segment that are worth a system call
+COMMIT_PACK = 0  # the segment number of packs that only a commit writes: no part of the log
+_PAGE = 4096
+_NO_DATA = b""
+
+
+class Staging:
+    """The live segments of one view, in order; the last one is written to.
+
+    Invariants: (S1) a record is whole in the log before its change is visible; (S2) segment numbers ascend, and only
+    the last segment takes records; (S3) what is punched was named by a Dead record before.
+    """
+
+    def __init__(
+        self, directory: Path, digest: BlockHash, new_pack: Callable[[], tuple[bytes, str]], number: int = 0
+    ) -> None:
+        """*new_pack* makes a pack id and its file name; *number* is the last segment number ever used."""
+        self.directory = directory
+        self._digest = digest
+        self._new_pack = new_pack
+        self._number = number
+        self.segments: list[Segment] = []
+        self.by_pack: dict[bytes, Segment] = {}
+        self._probe_in = 0
+        self._partly: dict[tuple[bytes, int], int] = {}
+        self._dead: dict[int, list[tuple[int, int]]] = {}
+
+    # --- writing
+
+    def append(self, record: AnyRecord) -> None:
+        """Appends a record without data. Raises OSError (ENOSPC) with nothing changed."""
+        segment = self._current()
+        segment.append(encode_record(record, 0, segment.seed), _NO_DATA)
+
+    def write(self, ino: int, offset: int, time_ns: int, data: bytes) -> list[Extent]:
+        """Appends a Write; returns the extents that now hold *data*. Raises OSError (ENOSPC) with nothing changed."""
+        length = len(data)
+        self._probe(length)
+        segment = self._current()
+        digest = self._digest
+        pieces = list(cut(offset, length))
+        if len(pieces) == 1:
+            hashes = [digest(data)]
+        else:
+            view = memoryview(data)
+            hashes = [digest(view[at - offset : at - offset + n]) for at, n in pieces]
+        head = encode_record(Write(ino, offset, time_ns, hashes), length, segment.seed)
+        start = segment.append(head, data)
+        return extents_of(segment.pack, start, offset, pieces, hashes)
+
+    def _current(self) -> Segment:
+        if self.segments:
+            segment = self.segments[-1]
+            if not segment.sealed and segment.size < SEGMENT_BYTES:
+                return segment
+            segment.sealed = True
+        pack, name = self._new_pack()
+        segment = Segment.create(self.directory, name, pack, self._number + 1)
+        self._number += 1
+        self._add(segment)
+        return segment
+
+    def _add(self, segment: Segment) -> None:
+        self.segments.append(segment)
+        self.by_pack[segment.pack] = segment
+
+    def _probe(self, length: int) -> None:
+        self._probe_in -= length
+        if self._probe_in > 0:
+            return
+        free = os.statvfs(self.directory)
+        room = free.f_bavail * free.f_frsize - RESERVE_BYTES - length
+        if room < 0:
+            self._probe_in = 0
+            raise OSError(errno.ENOSPC, f"no room to stage data in {self.directory}")
+        self._probe_in = min(_PROBE_BYTES, room)
+
+    # --- durability
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The log's end: (segment number, size). Ordered."""
+        return (self.segments[-1].number, self.segments[-1].size) if self.segments else (0, 0)
+
+    def unsynced(self) -> list[Segment]:
+        return [segment for segment in self.segments if segment.synced < segment.size]
+
+    def mark_synced(self, position: tuple[int, int]) -> None:
+        """Notes in the log that it was durable up to *position*: a replay verifies only what stands behind."""
+        if self.segments and not self.segments[-1].sealed:
+            self.append(Synced(*position))
+
+    # --- commit
+
+    def freeze(self, token: str) -> list[Segment]:
+        """Ends the segments a commit takes; the next record begins a new one. Returns them."""
+        if not self.segments:
+            return []
+        segment = self._current()
+        segment.append(encode_record(Freeze(token), 0, segment.seed), _NO_DATA)
+        segment.sealed = True
+        return list(self.segments)
+
+    def forget(self, segments: list[Segment]) -> None:
+        """The commit that took these is done: closes and unlinks them."""
+        for segment in segments:
+            if segment.pack in self.by_pack:
+                self.segments.remove(segment)
+                del self.by_pack[segment.pack]
+                self._dead.pop(segment.number, None)
+            segment.close()
+            segment.path.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Throws every record away (reload --discard)."""
+        self.forget(list(self.segments))
+        self._partly.clear()
+        if self.directory.exists():
+            sync_directory(self.directory)
+
+    # --- dead ranges
+
+    def discard(self, extents: Iterator[Extent] | list[Extent]) -> None:
+        """These parts of the log are no longer part of any file."""
+        for extent in extents:
+            segment = self.by_pack.get(extent.ref.pack)
+            if segment is None:
+                continue
+            ref = extent.ref
+            segment.dead_bytes += extent.length
+            key = (ref.pack, ref.offset)
+            left = self._partly.pop(key, ref.length) - extent.length
+            if left > 0:
+                self._partly[key] = left
+                continue
+            self._dead.setdefault(segment.number, []).append((ref.offset, ref.length))
+
+    def punch(self) -> None:
+        """Gives space of dead ranges back, segment by segment, where enough has gathered."""
+        for segment in self.segments:
+            ranges = self._dead.get(segment.number, [])
+            if sum(length for _, length in ranges) < _PUNCH_BYTES:
+                continue
+            del self._dead[segment.number]
+            self.append(Dead(segment.number, ranges))
+            for position, length in _joined(ranges):
+                start = -(-position // _PAGE) * _PAGE
+                end = (position + length) // _PAGE * _PAGE
+                if start < end:
+                    segment.punch(start, end - start)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(segment.size for segment in self.segments)
+
+    # --- resume
+
+    def load(self) -> Iterator[tuple[Segment, Placed]]:
+        """Opens the segments of an earlier daemon, yields their records in order, cuts the torn tail.
+
+        Data behind the last Synced record is verified; from the first that does not agree on, the log is dropped.
+        """
+        found: list[Segment] = []
+        for path in sorted(self.directory.iterdir()) if self.directory.exists() else []:
+            try:
+                segment = Segment.open(path)
+            except DamageError:
+                path.unlink()  # created, but its header never written: no record was answered from it
+                continue
+            if segment.number == COMMIT_PACK:
+                segment.close()
+                path.unlink()  # of a commit that was cut short, or that has its own link in the store
+                continue
+            found.append(segment)
+        found.sort(key=lambda segment: segment.number)
+        synced, dead = (0, 0), {}
+        for segment in found:
+            for placed in segment.scan():
+                if isinstance(placed.record, Synced):
+                    synced = max(synced, (placed.record.number, placed.record.position))
+                elif isinstance(placed.record, Dead):
+                    dead.setdefault(placed.record.number, set()).update(map(tuple, placed.record.ranges))
+        torn = False
+        for segment in found:
+            self._number = max(self._number, segment.number)
+            if torn:
+                segment.close()
+                segment.path.unlink()
+                continue
+            end = size = segment.size
+            frozen = False
+            last = None
+            for last in segment.scan():
+                frozen = isinstance(last.record, Freeze)
+                if isinstance(last.record, Write) and (segment.number, last.end) > synced:
+                    gone = dead.get(segment.number, set())
+                    if not _punched(last, gone) and not segment.agrees(last, self._digest):
+                        end, torn = last.position, True
+                        break
+                yield segment, last
+            if not frozen:
+                if not torn:
+                    end = last.end if last is not None else segment.size
+                    torn = end < size and segment is not found[-1]
+                if end < size:
+                    os.ftruncate(segment.fd, end)
+                segment.size = end
+            self._add(segment)
+            for position, length in dead.get(segment.number, ()):
+                segment.dead_bytes += length
+
+
+def extents_of(
+    pack: bytes, start: int, offset: int, pieces: list[tuple[int, int]], hashes: list[bytes]
+) -> list[Extent]:
+    """The extents of a write of *pieces* whose data lies at *start* of *pack*."""
+    return [
+        Extent(at, length, Ref(pack, start + at - offset, length, length, 0, digest), 0)
+        for (at, length), digest in zip(pieces, hashes, strict=True)
+    ]
+
+
+def _punched(placed: Placed, gone: set[tuple[int, int]]) -> bool:
+    """Whether any piece of this write was given back to the file system."""
+    record = placed.record
+    assert isinstance(record, Write)
+    return bool(gone) and any(
+        (placed.data + at - record.offset, length) in gone for at, length in cut(record.offset, placed.data_bytes)
+    )
+
+
+def _joined(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ranges that touch, or have only a record's head between them, as one: heads are punched never, data is.
+
+    Not across heads: a replay reads those.
+    """
+    position = length = 0
+    for start, size in sorted(ranges):
+        if length and start == position + length:
+            length += size
+            continue
+        if length:
+            yield position, length
+        position, length = start, size
+    if length:
+        yield position, length

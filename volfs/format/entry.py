@@ -263,6 +263,18 @@ _FORMS = {
 }
 
 
+def allocated_of(record: bytes, at: int = 0) -> int:
+    """The allocated bytes of an encoded inode."""
+    return int.from_bytes(record[at + 16 : at + 24], "little")
+
+
+def directory_sums_of(record: bytes, at: int = 0) -> tuple[int, int, int, int] | None:
+    """(subdirs, entries, files, bytes) of an encoded directory; None for everything else."""
+    if int.from_bytes(record[at + 48 : at + 52], "little") & 0o170000 != stat.S_IFDIR:
+        return None
+    return _DIR.unpack_from(record, at + _INODE.size)
+
+
 def check_extents(ino: int, extents: tuple[Extent, ...]) -> None:
     """Raises DamageError unless they are in order and do not overlap."""
     end = 0

@@ -29,10 +29,12 @@ from volfs.format.entry import (
     Inode,
     Link,
     Ref,
+    allocated_of,
     decode_extent,
     decode_inode,
     decode_link,
     decode_ref,
+    directory_sums_of,
     encode_extent,
     encode_inode,
     encode_link,
@@ -222,29 +224,33 @@ def entry_key(record: bytes) -> int:
 
 
 def leaf_sums(kind: Kind, records: Sequence[bytes]) -> Sums:
-    """The sums of a leaf with these records."""
+    """The sums of a leaf with these records, which are taken as checked: only the fields that count are read."""
     if kind is Kind.EXTENTS:
-        return Sums(entries=len(records), bytes=sum(decode_extent(record).length for record in records))
-    entries = subdirs = files = total = 0
+        return Sums(entries=len(records), bytes=sum(int.from_bytes(record[8:12], "little") for record in records))
+    if kind is Kind.LINKS:
+        return Sums(len(records), 0, len(records), sum(allocated_of(record) for record in records))
+    entries, subdirs, files, total = len(records), 0, 0, 0
     for record in records:
-        entries += 1
-        inode: Entry = decode_inode(record) if kind is Kind.LINKS else decode_entry(record)[1]
-        if isinstance(inode, Link):
+        start = 2 + record[1]
+        if record[0]:
             files += 1
-        elif inode.is_dir:
-            subdirs += 1
-            entries += inode.entries
-            files += inode.files
-            total += inode.bytes
+            continue
+        below = directory_sums_of(record, start)
+        if below is None:
+            files += 1
+            total += allocated_of(record, start)
         else:
-            files += 1
-            total += inode.allocated
+            subdirs += 1
+            entries += below[1]
+            files += below[2]
+            total += below[3]
     return Sums(entries, subdirs, files, total)
 
 
-def total_sums(children: Sequence[Child]) -> Sums:
-    """The sums of an inner node with these children."""
-    return Sums(*(sum(column) for column in zip(*(child.sums for child in children), strict=True)))
+def child_sums(records: Sequence[bytes]) -> Sums:
+    """The sums of an inner node with these records."""
+    tails = b"".join([record[REF_BYTES:] for record in records])
+    return Sums(*map(sum, zip(*_SUMS.iter_unpack(tails), strict=True)))
 
 
 __all__ = [
@@ -254,6 +260,7 @@ __all__ = [
     "Kind",
     "Node",
     "Sums",
+    "child_sums",
     "decode_entry",
     "encode_child",
     "encode_entry",
@@ -263,5 +270,4 @@ __all__ = [
     "entry_key",
     "leaf_sums",
     "node_bytes",
-    "total_sums",
 ]

@@ -130,8 +130,19 @@ class Dead(Record, frozen=True, array_like=True, tag=11):
     ranges: list[tuple[int, int]]
 
 
+class Place(Record, frozen=True, array_like=True, tag=12):
+    """Where an inode of the base stands at this point of the log; *parent* 0: in the link table.
+
+    Written before the first record of a log that names the inode, so that a replay finds it without a walk.
+    """
+
+    ino: int
+    parent: int
+    name: bytes
+
+
 AnyRecord = (
-    Create | AddLink | Remove | Rename | SetAttr | SetXattr | Write | Blob | Freeze | Synced | Dead
+    Create | AddLink | Remove | Rename | SetAttr | SetXattr | Write | Blob | Freeze | Synced | Dead | Place
 )
 
 _encode = msgspec.msgpack.Encoder().encode

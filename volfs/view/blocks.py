@@ -70,8 +70,9 @@ class Blocks:
     def read(self, ref: Ref) -> bytes:
         """The whole block. Raises DamageError, ServiceError, OSError."""
         segment = self._live.get(ref.pack)
-        if segment is not None and segment.fd >= 0:
-            return self._verified(ref, os.pread(segment.fd, ref.stored, ref.offset))
+        handle = segment.handle if segment is not None else None
+        if handle is not None:
+            return self._verified(ref, os.pread(handle.fd, ref.stored, ref.offset))
         return self._verified(ref, self._packs.read(ref.pack, ref.offset, ref.stored))
 
     def read_nowait(self, ref: Ref) -> bytes | None:

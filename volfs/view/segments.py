@@ -38,21 +38,54 @@ _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Segment:
-    """An open segment. `size` is the end of its last whole record; `sealed` ones are never appended to."""
+class Handle:
+    """A file descriptor that is closed when nobody refers to it any more: threads read segments that a commit forgets."""
 
-    __slots__ = ("dead_bytes", "fd", "failed", "number", "pack", "path", "sealed", "seed", "size", "synced")
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Segment:
+    """An open segment. `size` is the end of its last whole record; `sealed` ones are never appended to.
+
+    `taken`: a commit reads it, or has made it a pack: nothing is punched out of it. `data_bytes` of Writes are in it,
+    `dead_bytes` of them belong to no file any more.
+    """
+
+    __slots__ = (
+        "data_bytes",
+        "dead_bytes",
+        "failed",
+        "fd",
+        "handle",
+        "number",
+        "pack",
+        "path",
+        "sealed",
+        "seed",
+        "size",
+        "synced",
+        "taken",
+    )
 
     def __init__(self, path: Path, fd: int, pack: bytes, number: int, size: int) -> None:
         self.path = path
         self.fd = fd
+        self.handle: Handle | None = Handle(fd)
         self.pack = pack
         self.number = number
         self.size = size
         self.seed = pack_seed(pack)
         self.synced = 0
         self.sealed = False
+        self.taken = False
         self.failed = False
+        self.data_bytes = 0
         self.dead_bytes = 0
 
     @classmethod
@@ -122,11 +155,11 @@ class Segment:
 
     def sync(self) -> None:
         """Makes all that was appended before the call durable. Called in a thread."""
-        size = self.size
-        if self.synced < size:
+        size, handle = self.size, self.handle
+        if self.synced < size and handle is not None:
             if self.synced == 0:  # the name too, once
                 sync_directory(self.path.parent)
-            os.fdatasync(self.fd)
+            os.fdatasync(handle.fd)
             self.synced = max(self.synced, size)
 
     def scan(self) -> Iterator[Placed]:
@@ -165,9 +198,9 @@ class Segment:
         return True
 
     def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Lets go of the file; who is reading it reads on."""
+        self.fd = -1
+        self.handle = None
 
 
 def sync_directory(path: Path) -> None:

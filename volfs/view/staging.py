@@ -12,7 +12,7 @@ from pathlib import Path
 from volfs.exception import DamageError
 from volfs.format.entry import Extent, Ref
 from volfs.format.hashing import BlockHash
-from volfs.format.segment import AnyRecord, Dead, Freeze, Placed, Synced, Write, cut, encode_record
+from volfs.format.segment import HEADER_BYTES, AnyRecord, Dead, Freeze, Placed, Synced, Write, cut, encode_record
 from volfs.view.segments import SEGMENT_BYTES, Segment, sync_directory
 
 RESERVE_BYTES = 4 << 20  # kept free for metadata records: with a full disk, rm must still work
@@ -65,6 +65,7 @@ class Staging:
             hashes = [digest(view[at - offset : at - offset + n]) for at, n in pieces]
         head = encode_record(Write(ino, offset, time_ns, hashes), length, segment.seed)
         start = segment.append(head, data)
+        segment.data_bytes += length
         return extents_of(segment.pack, start, offset, pieces, hashes)
 
     def _current(self) -> Segment:
@@ -118,7 +119,14 @@ class Staging:
         segment = self._current()
         segment.append(encode_record(Freeze(token), 0, segment.seed), _NO_DATA)
         segment.sealed = True
+        for segment in self.segments:
+            segment.taken = True
         return list(self.segments)
+
+    def thaw(self, segments: list[Segment]) -> None:
+        """The commit that took these failed. What it may have made a pack stays taken: the store has its own link."""
+        for segment in segments:
+            segment.taken = os.fstat(segment.fd).st_nlink > 1
 
     def forget(self, segments: list[Segment]) -> None:
         """The commit that took these is done: closes and unlinks them."""
@@ -158,7 +166,7 @@ class Staging:
         """Gives space of dead ranges back, segment by segment, where enough has gathered."""
         for segment in self.segments:
             ranges = self._dead.get(segment.number, [])
-            if sum(length for _, length in ranges) < _PUNCH_BYTES:
+            if segment.taken or sum(length for _, length in ranges) < _PUNCH_BYTES:
                 continue
             del self._dead[segment.number]
             self.append(Dead(segment.number, ranges))
@@ -174,10 +182,12 @@ class Staging:
 
     # --- resume
 
-    def load(self) -> Iterator[tuple[Segment, Placed]]:
+    def load(self, published: Callable[[list[str]], str | None]) -> Iterator[tuple[Segment, Placed]]:
         """Opens the segments of an earlier daemon, yields their records in order, cuts the torn tail.
 
-        Data behind the last Synced record is verified; from the first that does not agree on, the log is dropped.
+        *published* is given the tokens of the log's commits in order and says which is the last that came to be:
+        what it took is dropped. Data behind the last Synced record is verified; from the first that does not agree
+        on, the log is dropped.
         """
         found: list[Segment] = []
         for path in sorted(self.directory.iterdir()) if self.directory.exists() else []:
@@ -192,41 +202,51 @@ class Staging:
                 continue
             found.append(segment)
         found.sort(key=lambda segment: segment.number)
-        synced, dead = (0, 0), {}
+        synced: tuple[int, int] = (0, 0)
+        dead: dict[int, set[tuple[int, int]]] = {}
+        frozen_at: dict[str, int] = {}
         for segment in found:
+            self._number = max(self._number, segment.number)
             for placed in segment.scan():
                 if isinstance(placed.record, Synced):
                     synced = max(synced, (placed.record.number, placed.record.position))
                 elif isinstance(placed.record, Dead):
-                    dead.setdefault(placed.record.number, set()).update(map(tuple, placed.record.ranges))
+                    dead.setdefault(placed.record.number, set()).update(placed.record.ranges)
+                elif isinstance(placed.record, Freeze):
+                    frozen_at[placed.record.token] = segment.number
+        done = published(list(frozen_at))
+        if done is not None:
+            self.forget([segment for segment in found if segment.number <= frozen_at[done]])
+            found = [segment for segment in found if segment.number > frozen_at[done]]
         torn = False
         for segment in found:
-            self._number = max(self._number, segment.number)
             if torn:
                 segment.close()
                 segment.path.unlink()
                 continue
+            self._add(segment)
             end = size = segment.size
             frozen = False
             last = None
             for last in segment.scan():
                 frozen = isinstance(last.record, Freeze)
-                if isinstance(last.record, Write) and (segment.number, last.end) > synced:
-                    gone = dead.get(segment.number, set())
-                    if not _punched(last, gone) and not segment.agrees(last, self._digest):
+                if isinstance(last.record, Write):
+                    if (segment.number, last.end) > synced and not self._whole(segment, last, dead):
                         end, torn = last.position, True
                         break
+                    segment.data_bytes += last.data_bytes
                 yield segment, last
             if not frozen:
                 if not torn:
-                    end = last.end if last is not None else segment.size
+                    end = last.end if last is not None else HEADER_BYTES
                     torn = end < size and segment is not found[-1]
                 if end < size:
                     os.ftruncate(segment.fd, end)
                 segment.size = end
-            self._add(segment)
-            for position, length in dead.get(segment.number, ()):
-                segment.dead_bytes += length
+
+    def _whole(self, segment: Segment, placed: Placed, dead: dict[int, set[tuple[int, int]]]) -> bool:
+        gone = dead.get(segment.number)
+        return (gone is not None and _punched(placed, gone)) or segment.agrees(placed, self._digest)
 
 
 def extents_of(

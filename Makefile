@@ -1,0 +1,49 @@
+# `make demo` and `make test` are all a newcomer needs; both set up what they use.
+PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup demo test quick lint bench soak clean
+
+help:
+	@echo "make demo    set up, then show the main job"
+	@echo "make test    set up, then run all tests"
+	@echo "make quick   the tests of every day (under 5 minutes)"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   measure against ext4 and fuse-overlayfs"
+	@echo "make soak    long runs: kills, merges"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml Makefile
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $$missing >/dev/null; fi
+	@python=$$(sh .ci/python) && echo "python: $$python" && \
+	  { [ -x $(BIN)/python ] || $$python -m venv $(VENV); }
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,progress]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/python bench/demo.py
+
+test: setup lint
+	$(BIN)/python -m pytest -q
+
+quick: setup
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check volfs cli tests bench
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m bench
+
+soak: setup
+	$(BIN)/python -m tests.soak
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

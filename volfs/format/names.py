@@ -1,0 +1,38 @@
+"""Which names are allowed. May import: ids, exception."""
+
+import re
+
+from volfs.exception import InvalidError
+from volfs.format.ids import is_volume_id
+
+NAME_RULE = (
+    "a name has 1 to 64 ASCII letters, digits, '-', '_' or '.', is not '.' or '..', "
+    "and not of the form of a volume id ('vo-' and 22 characters)"
+)
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def check_volume_name(name: str) -> str:
+    """*name* itself. Raises InvalidError with the rule."""
+    return _checked("volume name", name)
+
+
+def check_environment(name: str) -> str:
+    return _checked("environment", name)
+
+
+def _checked(what: str, name: str) -> str:
+    if not _NAME.fullmatch(name) or name in (".", "..") or is_volume_id(name):
+        raise InvalidError(f"{what} {name!r} is not allowed: {NAME_RULE}")
+    return name
+
+
+def check_sub_path(path: str) -> tuple[bytes, ...]:
+    """The names of a sub_path, normalised: no empty ones, no '.'. Raises InvalidError for '..' and over-long names."""
+    parts = [part for part in path.encode("utf-8", "surrogateescape").split(b"/") if part not in (b"", b".")]
+    for part in parts:
+        if part == b"..":
+            raise InvalidError(f"sub path {path!r} is not allowed: '..' would leave the volume")
+        if len(part) > 255 or b"\0" in part:
+            raise InvalidError(f"sub path {path!r} is not allowed: a name in it is over 255 bytes or has a NUL")
+    return tuple(parts)

@@ -1,0 +1,39 @@
+"""What a store asks of a place that keeps objects. May import: nothing of volfs. Blocking and thread-safe."""
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Backend(Protocol):
+    """Objects by key: names joined by "/", without ".." or empty ones."""
+
+    @property
+    def url(self) -> str: ...
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """True: the object is there, durable, and ours. False: there was one already."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Writes or overwrites; durable when it returns."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Raises NotFoundError."""
+        ...
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Up to *length* bytes from *offset* on. Raises NotFoundError."""
+        ...
+
+    def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """The sorted names directly below *prefix* ("a/b"), above *after*."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Absent is fine."""
+        ...
+
+    def adopt(self, path: Path, key: str) -> None:
+        """Makes a whole, synced local file an object. Idempotent for one and the same file."""
+        ...

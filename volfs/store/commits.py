@@ -1,0 +1,69 @@
+"""A volume's commit log: one object a commit, put if absent. May import: keys, backend, format."""
+
+from collections.abc import Iterator
+
+from volfs.exception import DamageError, NotFoundError
+from volfs.format.record import DELETED, CommitRecord, decode_commit, encode_commit
+from volfs.store import keys
+from volfs.store.backend import Backend
+
+
+class Commits:
+    """*name* is for messages. Every read raises NotFoundError once the volume was deleted."""
+
+    def __init__(self, backend: Backend, volume_id: str, name: str = "") -> None:
+        self._backend = backend
+        self._volume_id = volume_id
+        self._name = name or volume_id
+
+    def latest(self) -> CommitRecord | None:
+        """The last commit; None when there is none. Two listings of one name each."""
+        top = keys.commits(self._volume_id)
+        after = ""
+        while high := self._backend.children(top, after=after, limit=1):
+            low = self._backend.children(f"{top}/{high[0]}", limit=1)
+            if low:
+                return self.get(keys.commit_seq(high[0], low[0]))
+            after = high[0]  # a directory made for a commit that never came
+        return None
+
+    def get(self, seq: int) -> CommitRecord | None:
+        """Commit *seq*; None when there is no such. One GET."""
+        record = self._record(seq)
+        if record is not None and record.kind == DELETED:
+            raise NotFoundError(f"volume {self._name} was deleted; its uncommitted changes can only be discarded")
+        return record
+
+    def append(self, record: CommitRecord) -> bool:
+        """True when *record* is now the commit of its number; False when another is.
+
+        "Exists" may be our own lost answer: the token tells.
+        """
+        if self._backend.put_if_absent(keys.commit(self._volume_id, record.seq), encode_commit(record)):
+            return True
+        found = self._record(record.seq)
+        return found is not None and found.token == record.token
+
+    def history(self) -> Iterator[CommitRecord]:
+        """All commits, newest first."""
+        latest = self.latest()
+        seq = latest.seq if latest is not None else 0
+        while seq > 0:
+            record = self._record(seq)
+            if record is None:
+                raise DamageError(f"volume {self._name}: commit {seq} is missing from its log; run volfs fsck")
+            yield record
+            seq -= 1
+
+    def _record(self, seq: int) -> CommitRecord | None:
+        try:
+            data = self._backend.get(keys.commit(self._volume_id, seq))
+        except NotFoundError:
+            return None
+        try:
+            record = decode_commit(data)
+        except DamageError as error:
+            raise DamageError(f"volume {self._name}, commit {seq}: {error}") from error
+        if record.seq != seq:
+            raise DamageError(f"volume {self._name}: commit {record.seq} where {seq} should be; run volfs fsck")
+        return record

@@ -1,0 +1,60 @@
+"""The names of a store's objects. May import: format. Pure.
+
+A commit's key counts down, so that the first name of a listing is the latest commit: inverted numbers in two levels of
+a thousand, and no directory grows with the number of commits.
+"""
+
+
+STORE = "volfs.json"
+VOLUMES = "volumes"
+_TOP = 10**12 - 1  # commit numbers are inverted below this: a commit a second for 30,000 years
+_FAN = 1000
+
+
+def name(environment: str, volume_name: str) -> str:
+    return f"names/{environment}/{volume_name}.json"
+
+
+def names(environment: str) -> str:
+    return f"names/{environment}"
+
+
+def volume(volume_id: str) -> str:
+    return f"volumes/{volume_id}/volume.json"
+
+
+def volume_names(volume_id: str) -> str:
+    return f"volumes/{volume_id}/names"
+
+
+def volume_name(volume_id: str, k: int) -> str:
+    """Counted down too: the last name is the first of the listing."""
+    return f"volumes/{volume_id}/names/{_FAN**3 - 1 - k:09}"
+
+
+def volume_name_count(key: str) -> int:
+    return _FAN**3 - 1 - int(key)
+
+
+def commits(volume_id: str) -> str:
+    return f"volumes/{volume_id}/commits"
+
+
+def commit(volume_id: str, seq: int) -> str:
+    high, low = divmod(_TOP - seq, _FAN)
+    return f"volumes/{volume_id}/commits/{high:09}/{low:03}"
+
+
+def commit_seq(high: str, low: str) -> int:
+    """The number of the commit with these two last names of its key."""
+    return _TOP - int(high) * _FAN - int(low)
+
+
+def inodes(volume_id: str, n: int) -> str:
+    return f"volumes/{volume_id}/inos/{n:08}"
+
+
+def pack(family: str, pack_id: bytes) -> str:
+    return f"families/{family}/packs/{pack_id.hex()}"
+
+

@@ -1,0 +1,159 @@
+"""Objects as files of a local directory. May import: exception. Must not know: what the objects mean.
+
+An object appears whole or not at all: written to a temporary file, fsync'd, linked to its name, and the directory
+fsync'd. Readers never see a temporary file: those lie apart, in `tmp`.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+from volfs.exception import InvalidError, NotFoundError, StoreError
+
+_TEMPORARY = "tmp"
+
+
+class Local:
+    """A backend. Raises StoreError where the directory refuses, OSError (ENOSPC, EIO) where the disk does."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.root}"
+
+    def path_of(self, key: str) -> Path:
+        parts = key.split("/")
+        if not key or any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise InvalidError(f"not an object's key: {key!r}")
+        return self.root.joinpath(*parts)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        path = self.path_of(key)
+        temporary = self._written(data)
+        try:
+            while True:
+                try:
+                    os.link(temporary, path)
+                    break
+                except FileExistsError:
+                    return False
+                except FileNotFoundError:
+                    self._make_directory(path.parent)
+        finally:
+            temporary.unlink()
+        sync_directory(path.parent)
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self.path_of(key)
+        temporary = self._written(data)
+        try:
+            self._make_directory(path.parent)
+            os.rename(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self.path_of(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"no object {key} in {self.root}") from error
+        except PermissionError as error:
+            raise self._refused(error) from error
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        try:
+            fd = os.open(self.path_of(key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"no object {key} in {self.root}") from error
+        try:
+            return os.pread(fd, length, offset)
+        finally:
+            os.close(fd)
+
+    def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        try:
+            with os.scandir(self.path_of(prefix)) as entries:
+                names = [entry.name for entry in entries if entry.name > after]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except PermissionError as error:
+            raise self._refused(error) from error
+        if limit == 1:
+            return [min(names)] if names else []
+        names.sort()
+        return names[:limit]
+
+    def delete(self, key: str) -> None:
+        path = self.path_of(key)
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            sync_directory(path.parent)
+
+    def adopt(self, path: Path, key: str) -> None:
+        target = self.path_of(key)
+        os.chmod(path, 0o444)
+        while True:
+            try:
+                os.link(path, target)
+                break
+            except FileExistsError:
+                if os.path.samefile(path, target):
+                    return
+                raise
+            except FileNotFoundError:
+                if not path.exists():
+                    raise
+                self._make_directory(target.parent)
+        sync_directory(target.parent)
+
+    def _written(self, data: bytes) -> Path:
+        """A synced temporary file with *data*."""
+        path = self.root / _TEMPORARY / os.urandom(12).hex()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            try:
+                fd = os.open(path, flags, 0o600)
+            except FileNotFoundError:
+                self._make_directory(path.parent)
+                fd = os.open(path, flags, 0o600)
+        except PermissionError as error:
+            raise self._refused(error) from error
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.fsync(fd)
+        except BaseException:
+            path.unlink()
+            raise
+        finally:
+            os.close(fd)
+        return path
+
+    def _make_directory(self, path: Path) -> None:
+        """Makes *path* with all above it, each durable in the directory above."""
+        if path.is_dir():
+            return
+        if path != self.root:
+            self._make_directory(path.parent)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            return
+        sync_directory(path.parent)
+
+    def _refused(self, error: OSError) -> StoreError:
+        return StoreError(f"the store {self.root} refuses access ({os.strerror(error.errno or errno.EACCES)})")
+
+
+def sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

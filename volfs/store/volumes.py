@@ -1,0 +1,251 @@
+"""Volumes and their names. May import: store, keys, commits, format.
+
+A volume's name is the last of `volumes/<id>/names/`; another name object that points to it is stale, left by a rename
+or deletion cut short, and may be taken over.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from volfs.exception import AlreadyExistsError, ConflictError, DamageError, NotFoundError
+from volfs.format.entry import ROOT_INO, Inode
+from volfs.format.ids import commit_token, family_id, is_volume_id, volume_id
+from volfs.format.names import check_environment, check_volume_name
+from volfs.format.record import DELETED, CommitRecord
+from volfs.format.root import Root, encode_root
+from volfs.store import keys
+from volfs.store.commits import Commits
+from volfs.store.store import Store
+
+RANGE_BITS = 20
+_FIRST_INO = 16
+VERSION = 1
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True):
+    """*hash_seed* is the family's; *uid* and *gid* own the empty root directory."""
+
+    id: str
+    family: str
+    hash_seed: int
+    created_at_ns: int
+    created_by: str
+    uid: int
+    gid: int
+    environment: str
+    name: str
+
+
+class _VolumeFile(msgspec.Struct, frozen=True, kw_only=True):
+    format: str
+    version: int
+    id: str
+    family: str
+    hash_seed: int
+    created_at_ns: int
+    created_by: str
+    uid: int
+    gid: int
+
+
+class _NameFile(msgspec.Struct, frozen=True, kw_only=True):
+    """*name* "": the volume has none any more."""
+
+    format: str
+    version: int
+    volume: str
+    environment: str
+    name: str
+
+
+def create_volume(
+    store: Store, environment: str, name: str, *, uid: int, gid: int, created_by: str = "", now_ns: int | None = None
+) -> Volume:
+    """Raises AlreadyExistsError, InvalidError."""
+    check_environment(environment)
+    check_volume_name(name)
+    if _by_name(store, environment, name) is not None:
+        raise AlreadyExistsError(f"volume {name} exists already in environment {environment}")
+    volume = Volume(
+        id=volume_id(os.urandom(16)),
+        family=family_id(os.urandom(16)),
+        hash_seed=int.from_bytes(os.urandom(8), "little"),
+        created_at_ns=time.time_ns() if now_ns is None else now_ns,
+        created_by=created_by,
+        uid=uid,
+        gid=gid,
+        environment=environment,
+        name=name,
+    )
+    described = _VolumeFile(
+        format="volfs-volume",
+        version=VERSION,
+        id=volume.id,
+        family=volume.family,
+        hash_seed=volume.hash_seed,
+        created_at_ns=volume.created_at_ns,
+        created_by=created_by,
+        uid=uid,
+        gid=gid,
+    )
+    store.backend.put_if_absent(keys.volume(volume.id), _json(described))
+    _take_name(store, volume)
+    return volume
+
+
+def find_volume(store: Store, environment: str, name: str) -> Volume:
+    """The volume of that name. Raises NotFoundError, InvalidError."""
+    check_environment(environment)
+    check_volume_name(name)
+    volume = _by_name(store, environment, name)
+    if volume is None:
+        raise NotFoundError(f"no volume {name} in environment {environment} of {store.url}; `volfs create` makes one")
+    return volume
+
+
+def load_volume(store: Store, identity: str) -> Volume:
+    """The volume with that id, whatever its name. Raises NotFoundError."""
+    if not is_volume_id(identity):
+        raise NotFoundError(f"{identity!r} is no volume id")
+    data = store.backend.get(keys.volume(identity))
+    found = _decoded(data, _VolumeFile, keys.volume(identity))
+    last = _last_name(store, identity)
+    return Volume(
+        id=found.id,
+        family=found.family,
+        hash_seed=found.hash_seed,
+        created_at_ns=found.created_at_ns,
+        created_by=found.created_by,
+        uid=found.uid,
+        gid=found.gid,
+        environment=last.environment if last is not None else "",
+        name=last.name if last is not None else "",
+    )
+
+
+def list_volumes(store: Store, environment: str) -> Iterator[Volume]:
+    """The volumes of an environment, by name."""
+    check_environment(environment)
+    for key in store.backend.children(keys.names(environment)):
+        volume = _by_name(store, environment, key.removesuffix(".json"))
+        if volume is not None:
+            yield volume
+
+
+def rename_volume(store: Store, volume: Volume, new_name: str) -> Volume:
+    """Raises AlreadyExistsError, InvalidError, ConflictError when somebody else renames it at the same time."""
+    check_volume_name(new_name)
+    if new_name == volume.name:
+        return volume
+    if _by_name(store, volume.environment, new_name) is not None:
+        raise AlreadyExistsError(f"volume {new_name} exists already in environment {volume.environment}")
+    renamed = msgspec.structs.replace(volume, name=new_name)
+    _take_name(store, renamed)
+    store.backend.delete(keys.name(volume.environment, volume.name))
+    return renamed
+
+
+def delete_volume(store: Store, volume: Volume) -> None:
+    """Ends the commit log, then frees the name. The data stays until a gc."""
+    commits = Commits(store.backend, volume.id, volume.name)
+    while True:
+        latest = commits.latest()
+        seq = latest.seq if latest is not None else 0
+        record = CommitRecord(
+            seq=seq + 1,
+            parent=seq,
+            token=commit_token(os.urandom(16)),
+            root=b"",
+            time_ns=time.time_ns(),
+            kind=DELETED,
+        )
+        if commits.append(record):
+            break
+    _put_name(store, volume.id, volume.environment, "")
+    store.backend.delete(keys.name(volume.environment, volume.name))
+
+
+def empty_root(volume: Volume) -> Root:
+    """What a volume without a commit shows."""
+    at = volume.created_at_ns
+    return Root(
+        Inode(
+            ino=ROOT_INO,
+            mode=stat.S_IFDIR | 0o755,
+            uid=volume.uid,
+            gid=volume.gid,
+            nlink=2,
+            atime_ns=at,
+            mtime_ns=at,
+            ctime_ns=at,
+        )
+    )
+
+
+def claim_inodes(store: Store, identity: str, hint: int) -> tuple[int, int, int]:
+    """(first, end, n): inode numbers that are ours alone; no range below n is free. *hint*: where to begin looking."""
+    n = hint
+    while not store.backend.put_if_absent(keys.inodes(identity, n), b"claimed\n"):
+        n += 1
+    return max(n << RANGE_BITS, _FIRST_INO), (n + 1) << RANGE_BITS, n
+
+
+# --- names
+
+
+def _by_name(store: Store, environment: str, name: str) -> Volume | None:
+    key = keys.name(environment, name)
+    try:
+        pointer = _decoded(store.backend.get(key), _NameFile, key)
+        volume = load_volume(store, pointer.volume)
+    except NotFoundError:
+        return None
+    return volume if (volume.environment, volume.name) == (environment, name) else None
+
+
+def _take_name(store: Store, volume: Volume) -> None:
+    """The pointer first, then the volume's own word: only both together make a name."""
+    key = keys.name(volume.environment, volume.name)
+    pointer = _json(_name_file(volume.id, volume.environment, volume.name))
+    while not store.backend.put_if_absent(key, pointer):
+        if _by_name(store, volume.environment, volume.name) is not None:
+            raise AlreadyExistsError(f"volume {volume.name} exists already in environment {volume.environment}")
+        store.backend.delete(key)  # stale
+    _put_name(store, volume.id, volume.environment, volume.name)
+
+
+def _put_name(store: Store, identity: str, environment: str, name: str) -> None:
+    listed = store.backend.children(keys.volume_names(identity), limit=1)
+    k = keys.volume_name_count(listed[0]) + 1 if listed else 0
+    if not store.backend.put_if_absent(keys.volume_name(identity, k), _json(_name_file(identity, environment, name))):
+        raise ConflictError(f"volume {identity} is being renamed by somebody else; try again")
+
+
+def _last_name(store: Store, identity: str) -> _NameFile | None:
+    listed = store.backend.children(keys.volume_names(identity), limit=1)
+    if not listed:
+        return None
+    key = f"{keys.volume_names(identity)}/{listed[0]}"
+    return _decoded(store.backend.get(key), _NameFile, key)
+
+
+def _name_file(identity: str, environment: str, name: str) -> _NameFile:
+    return _NameFile(format="volfs-name", version=VERSION, volume=identity, environment=environment, name=name)
+
+
+def _json(value: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
+
+
+def _decoded(data: bytes, kind: type, key: str):  # type: ignore[no-untyped-def]
+    try:
+        value = msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise DamageError(f"object {key} cannot be read: {error}; run volfs fsck") from error
+    if value.version != VERSION:
+        raise DamageError(f"object {key} has format version {value.version}; this volfs knows {VERSION}: upgrade it")
+    return value

@@ -109,7 +109,7 @@ def test_the_link_table_follows_a_dictionary() -> None:
     root, model = Root(DIRECTORY), dict[int, Inode]()
     for _ in range(30):
         changes = {random.randrange(1, 3000): random.choice((None, 1)) for _ in range(400)}
-        rows = {ino: None if keep is None else Inode(ino=ino, mode=0o100600, allocated=ino) for ino, keep in changes.items()}
+        rows = {ino: keep and Inode(ino=ino, mode=0o100600, allocated=ino) for ino, keep in changes.items()}
         old = root
         root = edit_links(memory.load, memory.emit, root, rows)
         old_model = dict(model)
@@ -162,7 +162,8 @@ def test_a_files_extents_follow_a_byte_map(data: st.DataObject) -> None:
         assert (inode.index is None) == (len(list(lookup.all_extents(memory.load, inode))) <= 16)
         lower = data.draw(st.integers(0, blocks))
         part = lookup.extents(memory.load, inode, lower * unit, blocks * unit)
-        assert part == [e for e in lookup.all_extents(memory.load, inode) if e.end > lower * unit and e.offset < blocks * unit]
+        every = lookup.all_extents(memory.load, inode)
+        assert part == [e for e in every if e.end > lower * unit and e.offset < blocks * unit]
 
 
 def test_one_block_of_a_large_file_rewrites_one_path() -> None:

@@ -212,7 +212,7 @@ def _decode_inode(data: bytes | memoryview) -> Inode:
             extents = tuple(decode_extent(data, at + i * EXTENT_BYTES) for i in range(count))
             at += count * EXTENT_BYTES
             check_extents(ino, extents)
-    elif form == _DIRECTORY or form == _EMPTY_DIRECTORY:
+    elif form in (_DIRECTORY, _EMPTY_DIRECTORY):
         subdirs, entries, files, total = _DIR.unpack_from(data, at)
         at += _DIR.size
         if form == _DIRECTORY:

@@ -1,4 +1,4 @@
-"""The staging log, which becomes the packs: a file of framed records. May import: hashing, exception. Must not know: files.
+"""The staging log, which becomes the packs: a file of framed records. May import: hashing, exception.
 
 A segment is a header and then records, each a frame (magic, length of the meta part, length of the data part,
 checksum over frame and meta), the meta part (one msgpack array, tagged) and the data part. The data of Write, Moved
@@ -155,7 +155,7 @@ class Header(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A record as it stands in a segment: *position* of its frame, *data* position and *data_bytes* of its data part."""
+    """A record as it stands in a segment: *position* of its frame, place and length of its data part."""
 
     record: AnyRecord
     position: int
@@ -211,9 +211,10 @@ def decode_frame(frame: bytes, meta: bytes, seed: int) -> AnyRecord:
     if xxh3_64_intdigest(frame[:-8] + meta, seed) != checksum:
         raise DamageError("a log record that does not agree with its checksum")
     try:
-        return _decode(meta)
+        record: AnyRecord = _decode(meta)
     except msgspec.DecodeError as error:
         raise DamageError(f"a log record of a newer volfs, or none: {error}") from error
+    return record
 
 
 def frame_lengths(frame: bytes) -> tuple[int, int]:

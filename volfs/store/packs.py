@@ -80,7 +80,8 @@ class Packs:
             try:
                 found = _Open(self.path(pack))
             except FileNotFoundError as error:
-                raise DamageError(f"damaged: pack {pack.hex()} of {self._store.url} is missing; run volfs fsck") from error
+                where = f"pack {pack.hex()} of {self._store.url}"
+                raise DamageError(f"damaged: {where} is missing; run volfs fsck") from error
             self._open[pack] = found
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -16,7 +17,7 @@ from volfs.format.entry import ROOT_INO, Inode
 from volfs.format.ids import commit_token, family_id, is_volume_id, volume_id
 from volfs.format.names import check_environment, check_volume_name
 from volfs.format.record import DELETED, CommitRecord
-from volfs.format.root import Root, encode_root
+from volfs.format.root import Root
 from volfs.store import keys
 from volfs.store.commits import Commits
 from volfs.store.store import Store
@@ -40,9 +41,12 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-class _VolumeFile(msgspec.Struct, frozen=True, kw_only=True):
+class _File(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     version: int
+
+
+class _VolumeFile(_File, frozen=True, kw_only=True):
     id: str
     family: str
     hash_seed: int
@@ -52,14 +56,15 @@ class _VolumeFile(msgspec.Struct, frozen=True, kw_only=True):
     gid: int
 
 
-class _NameFile(msgspec.Struct, frozen=True, kw_only=True):
+class _NameFile(_File, frozen=True, kw_only=True):
     """*name* "": the volume has none any more."""
 
-    format: str
-    version: int
     volume: str
     environment: str
     name: str
+
+
+F = TypeVar("F", bound=_File)
 
 
 def create_volume(
@@ -241,9 +246,9 @@ def _json(value: msgspec.Struct) -> bytes:
     return msgspec.json.encode(value) + b"\n"
 
 
-def _decoded(data: bytes, kind: type, key: str):  # type: ignore[no-untyped-def]
+def _decoded(data: bytes, kind: type[F], key: str) -> F:
     try:
-        value = msgspec.json.decode(data, type=kind)
+        value: F = msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise DamageError(f"object {key} cannot be read: {error}; run volfs fsck") from error
     if value.version != VERSION:

@@ -75,7 +75,9 @@ class _Cursor:
                 self.child = node.child(i)
 
 
-def _records(load: Load, kind: Kind, old: Ref | None, new: Ref | None) -> Iterator[tuple[int, bytes | None, bytes | None]]:
+def _records(
+    load: Load, kind: Kind, old: Ref | None, new: Ref | None
+) -> Iterator[tuple[int, bytes | None, bytes | None]]:
     """(key, old record, new record) where they differ; None where there is none."""
     left, right = _Cursor(load, kind, old), _Cursor(load, kind, new)
     while True:

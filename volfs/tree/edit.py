@@ -1,4 +1,4 @@
-"""Changing trees: new nodes along the changed paths, all others shared. May import: lookup, want, format. Must not know: stores.
+"""Changing trees: new nodes along the changed paths, all others shared. May import: lookup, want, format.
 
 A change goes down to the leaves it concerns; each comes back as one or more parts that are not stored yet, so that
 small ones can be joined with a neighbour and large ones split first. Parts become nodes one level further up.
@@ -98,7 +98,7 @@ def edit_links(load: Load, emit: Emit, root: Root, changes: Mapping[int, Inode |
 def replace_ranges(
     load: Load, emit: Emit, inode: Inode, cut: int, ranges: Sequence[tuple[int, int, Sequence[Extent]]]
 ) -> Inode:
-    """*inode* with its data dropped from *cut* on, and then each (start, end, extents) put in the place of what was there.
+    """*inode* with its data dropped from *cut* on, then each (start, end, extents) put in the place of what was there.
 
     The ranges are in order and do not overlap; their extents lie within them.
     """

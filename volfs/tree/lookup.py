@@ -1,4 +1,4 @@
-"""Reading trees: one name, one link, a file's extents, a path. May import: want, format. Must not know: stores, changes.
+"""Reading trees: one name, one link, a file's extents, a path. May import: want, format. Must not know: stores.
 
 A lookup in a directory of any size opens one node a level; nothing is decoded but the record that is asked for.
 """

@@ -3,10 +3,10 @@
 import errno
 import stat
 
-from volfs.format.entry import MAX_XATTRS
+from volfs.format.entry import MAX_XATTRS, Inode
 from volfs.format.segment import SetAttr, SetXattr
 from volfs.view.core import Caller, Core, fail
-from volfs.view.inodes import Attr, Inode, Live
+from volfs.view.inodes import Attr, Live
 
 MAX_FILE_BYTES = (1 << 63) - 1
 XATTR_SIZE_MAX = 65536  # linux/limits.h

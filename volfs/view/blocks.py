@@ -1,4 +1,4 @@
-"""Stored bytes, verified: blocks for reads, nodes for tree code. May import: store, tree.want, format. Must not know: trio.
+"""Stored bytes, verified: blocks for reads, nodes for tree code. May import: store, tree, format.
 
 `read_nowait` and `Nodes.at_hand` answer from memory or the page cache and never wait for a disk; `read` and `load` may.
 """

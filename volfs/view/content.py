@@ -1,4 +1,4 @@
-"""Where a file's bytes are: layers of changes over the base. May import: inodes, tree, format. Must not know: the log."""
+"""Where a file's bytes are: layers of changes over the base. May import: inodes, tree, format."""
 
 from volfs.format.entry import Extent, Inode
 from volfs.tree import lookup

@@ -1,22 +1,17 @@
 """Publishing a tree: build it, merge it onto the head, put the commit record if absent, again if somebody was faster.
 
-May import: coalesce, blocks, segments, store, tree, format. Must not know: trio, live inodes, the kernel. Blocks; runs in
-a thread, or in the SDK's caller.
+May import: coalesce, blocks, segments, store, tree, format. Must not know: trio, live inodes, the kernel.
+Blocks; runs in a thread, or in the SDK's caller.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volfs.exception import NotFoundError
 from volfs.format.entry import Entry, Inode, Link, Ref
 from volfs.format.hashing import BlockHash
-from volfs.format.record import CommitRecord
-from volfs.format.root import Root, decode_root, encode_root
+from volfs.format.root import Root
 from volfs.tree import edit
-from volfs.tree.merge import merge
-from volfs.tree.want import Load
 from volfs.view.coalesce import Tools, settle
 from volfs.view.inodes import Layer
 from volfs.view.segments import SEGMENT_BYTES, Segment

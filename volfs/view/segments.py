@@ -39,7 +39,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Handle:
-    """A file descriptor that is closed when nobody refers to it any more: threads read segments that a commit forgets."""
+    """A file descriptor, closed when nobody refers to it any more: threads read segments that a commit forgets."""
 
     __slots__ = ("fd",)
 

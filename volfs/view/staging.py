@@ -1,4 +1,4 @@
-"""The view's log: segments that take records, one after the other. May import: segments, format. Must not know: trees, trio.
+"""The view's log: segments that take records, one after the other. May import: segments, format.
 
 No dirty data waits in our memory: a record is in the page cache of the log when its request is answered, so that it
 survives our death; `sync` makes it survive the machine's. All but `sync` is called from one thread.

@@ -134,12 +134,16 @@ class _Merge:
         in_head = self.result.in_head(directory) and self.result.head_directory(directory) is not None
         if in_head and directory not in self._by_path:
             return directory
-        at = self.mine.new.places.get(directory)
+        at = self._my_place(directory)
         if at is None:
             return 0
         above = self._target(at[0])
         there = self.result.get(above, at[1]) if above else 0
         return there if there and self.result.is_directory(there) else 0
+
+    def _my_place(self, directory: int) -> Place | None:
+        """Where a directory stands in mine; in the base, if I did not touch it."""
+        return self.mine.new.places.get(directory) or self.theirs.old.places.get(directory)
 
     def _ensured(self, directory: int) -> int:
         """The same, made again where there is none."""
@@ -148,8 +152,10 @@ class _Merge:
             if found != directory:
                 self._targets[directory] = found
             return found
-        record = self.mine.new.directories[directory]
-        above_mine, name = self.mine.new.places[directory]
+        record = self.mine.new.directories.get(directory) or self.theirs.old.directories[directory]
+        at = self._my_place(directory)
+        assert at is not None
+        above_mine, name = at
         above = self._ensured(above_mine)
         if self.result.in_head(directory):  # only a sub_path's own: its number went elsewhere
             record = replace(record, ino=self._fresh())
@@ -198,7 +204,9 @@ class _Merge:
         """All names a file has in mine, of those that either side touched."""
         found = set(self.mine.new.names.get(ino, ()))
         gone = self.mine.removed.get(ino, set())
-        return found | {place for place in self.theirs.old.names.get(ino, ()) if place not in gone}
+        met = self.result.met_at.get(ino)
+        others = self.theirs.old.names.get(ino, set()) | ({met} if met is not None else set())
+        return found | {place for place in others if place not in gone}
 
     # --- R4, R5: taking away
 
@@ -243,10 +251,9 @@ class _Merge:
         path = self.result.path(target, name)
         self.result.detach(target, name)
         self._suspects.add(there)
-        if not self.mine.is_gone(ino):
-            return
         before, head = self.mine.old.files.get(ino), self.result.head_file(there)
-        if there != ino or (before is not None and head is not None and changed(before, head)):
+        rewritten = before is not None and head is not None and changed(before, head)
+        if there != ino or (rewritten and self.mine.is_gone(ino)):
             self._say(path, "removed, and with it what others had written")
 
     def _target_before(self, directory: int) -> int:
@@ -482,7 +489,7 @@ class _Merge:
         return not self.theirs.is_new(ino) or ino in self.mine.added
 
     def _name_again(self, directory: int, name: bytes, ino: int) -> None:
-        above = self._ensured(directory) if directory in self.mine.new.directories else self.result.root_ino
+        above = self._ensured(directory)
         there = self.result.get(above, name)
         if there and not self.result.is_directory(there) and there not in self._suspects:
             self._replace(above, name, there)

@@ -4,6 +4,7 @@ Directories are spoken of by number; what nobody touched is read from the head a
 nodes, from the deepest changed directory up.
 """
 
+import stat
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -31,12 +32,14 @@ class Rebuilt:
         self._counts: dict[int, int] = {}
         self._seen: dict[int, Inode] = {}  # directories of the head met by name
         self._names: dict[int, set[Place]] = {}
+        self._met_files: dict[int, Inode] = {}  # files that neither side changed, met by name: those of the base
+        self.met_at: dict[int, Place] = {}
         self.made: set[int] = set()  # directories that are not the head's
 
     # --- the head
 
     def in_head(self, ino: int) -> bool:
-        if ino in self._seen or self._theirs.new.has(ino):
+        if ino in self._seen or ino in self._met_files or self._theirs.new.has(ino):
             return True
         return not self._theirs.old.has(ino) and self._mine.old.has(ino)
 
@@ -50,7 +53,7 @@ class Rebuilt:
     def head_file(self, ino: int) -> Inode | None:
         found = self._theirs.new.files.get(ino)
         if found is None and ino not in self._theirs.old.files:
-            found = self._mine.old.files.get(ino)
+            found = self._mine.old.files.get(ino) or self._met_files.get(ino)
         return found
 
     def _head_names(self, ino: int) -> set[Place]:
@@ -84,7 +87,10 @@ class Rebuilt:
         else:
             self._names.setdefault(entry.ino, self._head_names(entry.ino)).add((directory, name))
             if self.head_file(entry.ino) is None:
-                self._theirs.new.note(directory, name, entry)
+                self._met_files[entry.ino] = lookup.inode_of(self._load, self._head, entry)
+                if isinstance(entry, Link):
+                    self._theirs.new.linked.add(entry.ino)
+                self.met_at[entry.ino] = (directory, name)
 
     def is_directory(self, ino: int) -> bool:
         return ino in self.made or self.head_directory(ino) is not None
@@ -219,7 +225,7 @@ class Rebuilt:
         record = self.record(ino)
         if record is None:
             raise DamageError(f"merge: inode {ino} has a name but no record; run volfs fsck")
-        return Link(ino, record.mode) if ino in linked else replace(record, nlink=1)
+        return Link(ino, stat.S_IFMT(record.mode)) if ino in linked else replace(record, nlink=1)
 
     def _store_directories(self, emit: Emit, edits: dict[int, dict[bytes, Entry | None]]) -> Inode:
         depths: dict[int, int] = {}

@@ -121,7 +121,7 @@ def build(tools: Tools, frozen: Frozen) -> Built:
             if not child:
                 mine.setdefault(name, None)
             elif child in records and child in frozen.files and frozen.files[child].linked:
-                mine[name] = Link(child, records[child].mode)
+                mine[name] = Link(child, stat.S_IFMT(records[child].mode))
             # Else the entry stands in `edits` already: a file's from above, a directory's from its own turn.
         record = edit.edit_directory(tools.load, tools.emit, directory.record, mine)
         records[ino] = record

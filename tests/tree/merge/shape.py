@@ -166,7 +166,7 @@ class Shape:
                 if child in self.dirs:
                     entries[name.encode()] = directory(child)
                 elif child in self.linked:
-                    entries[name.encode()] = Link(child, inode(child).mode)
+                    entries[name.encode()] = Link(child, 0o100000)
                 else:
                     entries[name.encode()] = inode(child)
             record = Inode(ino=ino, mode=0o40000 | self.modes[ino], nlink=2)
@@ -191,7 +191,7 @@ def read(memory: Memory, root: Root) -> Shape:
             shape.dirs[record.ino][name.decode()] = entry.ino
             if isinstance(entry, Link):
                 assert entry.ino in table, f"{name!r} dangles"
-                assert entry.mode == table[entry.ino].mode
+                assert entry.mode == 0o100000
                 note(table[entry.ino])
                 shape.linked.add(entry.ino)
                 files += 1

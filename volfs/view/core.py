@@ -25,6 +25,10 @@ class Numbers:
     def __init__(self) -> None:
         self._next = self._end = 0
 
+    @property
+    def empty(self) -> bool:
+        return self._next >= self._end
+
     def offer(self, first: int, end: int) -> None:
         self._next, self._end = first, end
 

@@ -86,6 +86,7 @@ class Live:
         "nlink",
         "opens",
         "parent",
+        "placed",
         "rdev",
         "size",
         "target",
@@ -112,6 +113,7 @@ class Live:
         self.name = name
         self.linked = linked
         self.opens = 0
+        self.placed = -1  # the era of the log that knows where it stands
         self.layer: Layer | None = None
         self.held: Layer | None = None
         self.changes: dict[bytes, int] | None = None
@@ -162,6 +164,7 @@ class Inodes:
         self.live: dict[int, Live] = {}
         self.dirty: dict[int, Live] = {}
         self.generations: dict[int, int] = {}
+        self.committing: dict[int, Live] = {}  # those a running commit has taken
         self._known: dict[int, int] = {}
         self._directories: dict[int, Inode] = {}  # base records of clean directories: a path is not walked again
 
@@ -303,9 +306,6 @@ class Inodes:
         if record is None:
             raise OSError(errno.EIO, f"inode {ino} has a name but no record in the link table; run volfs fsck")
         return record
-
-    def mark(self, live: Live) -> None:
-        self.dirty[live.ino] = live
 
     def attr(self, what: Live | Inode) -> Attr:
         ino = what.ino

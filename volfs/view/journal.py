@@ -10,11 +10,13 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from volfs.format.entry import Entry, Extent, Inode
+from volfs.exception import DamageError
+from volfs.format.entry import ROOT_INO, Entry, Extent, Inode
 from volfs.format.segment import (
     AddLink,
     AnyRecord,
     Create,
+    Place,
     Remove,
     Rename,
     SetAttr,
@@ -35,6 +37,7 @@ class Journal:
         self.inodes = inodes
         self.staging = staging
         self.changes = 0  # counts every change; tells whether something happened since
+        self.era = 0  # counts the logs: a commit takes the log, and places have to be told anew
         self._apply: dict[type, Callable[[Any], None]] = {
             Create: self._create,
             AddLink: self._add_link,
@@ -46,6 +49,8 @@ class Journal:
 
     def do(self, record: AnyRecord) -> None:
         """Logs and applies a metadata change. Raises OSError (ENOSPC) with nothing changed."""
+        for ino in _named(record):
+            self._locate(self.inodes.touch(ino))
         self.staging.append(record)
         self.changes += 1
         self._apply[type(record)](record)
@@ -53,22 +58,53 @@ class Journal:
     def write(self, live: Live, offset: int, time_ns: int, data: bytes) -> None:
         """Logs and applies a write. Raises OSError (ENOSPC), Missing, with nothing changed."""
         held = self._held(live, offset, len(data))
+        self._locate(live)
         extents = self.staging.write(live.ino, offset, time_ns, data)
         self.changes += 1
         self._written(live, offset, len(data), time_ns, extents, held)
 
     def replay(self, record: AnyRecord, pack: bytes, data: int, data_bytes: int) -> None:
         """Applies a record of the log again; *data* is where its data part lies in *pack*."""
-        if isinstance(record, Write):
+        if isinstance(record, Place):
+            self._replay_place(record)
+        elif isinstance(record, Write):
             live = self.inodes.live.get(record.ino)
             if live is None:
-                live = self.inodes.touch(record.ino)
+                return  # unlinked while open: nobody can open it again
             where = list(cut(record.offset, data_bytes))
             extents = extents_of(pack, data, record.offset, where, record.hashes)
             held = self._held(live, record.offset, data_bytes)
             self._written(live, record.offset, data_bytes, record.time_ns, extents, held)
+        elif isinstance(record, SetAttr | SetXattr) and record.ino not in self.inodes.live:
+            return
         elif type(record) in self._apply:
             self._apply[type(record)](record)
+
+    def _locate(self, live: Live) -> None:
+        """Tells the log where an inode stands, with the directories above it, unless it knows."""
+        chain: list[Live] = []
+        while live.placed != self.era and live.ino != ROOT_INO and live.nlink:
+            chain.append(live)
+            if live.linked:
+                break
+            live = self.inodes.touch(live.parent)
+        for above in reversed(chain):
+            parent, name = (0, b"") if above.linked else (above.parent, above.name)
+            self.staging.append(Place(above.ino, parent, name))
+            above.placed = self.era
+
+    def _replay_place(self, record: Place) -> None:
+        inodes = self.inodes
+        if record.ino in inodes.live:
+            live = inodes.live[record.ino]
+        elif record.parent:
+            entry = inodes.child(record.parent, record.name)
+            if entry is None or entry.ino != record.ino:
+                raise DamageError(f"the log does not fit its base: inode {record.ino} is not where it should be")
+            live = entry if isinstance(entry, Live) else inodes.touch_entry(record.parent, record.name, entry)
+        else:
+            inodes.live[record.ino] = live = Live(inodes.linked(record.ino), 0, b"", base=True, linked=True)
+        live.placed = self.era
 
     # --- data
 
@@ -152,6 +188,7 @@ class Journal:
             target=record.target,
         )
         live = Live(inode, record.parent, record.name, base=False)
+        live.placed = self.era
         inodes.live[record.ino] = live
         inodes.dirty[record.ino] = live
         if is_dir:
@@ -251,7 +288,20 @@ class Journal:
         """An inode without a name that nobody holds any more: its staged data is dead."""
         self.staging.discard(staged(live))
         live.layer = live.held = None
-        if live.linked and live.base is not None:
+        if live.linked and (live.base is not None or live.ino in self.inodes.committing):
             return  # a commit has still to take it out of the link table
         self.inodes.live.pop(live.ino, None)
         self.inodes.dirty.pop(live.ino, None)
+
+
+def _named(record: AnyRecord) -> tuple[int, ...]:
+    """The inodes a metadata record names that are there before it."""
+    if isinstance(record, Create | Remove):
+        return (record.parent,)
+    if isinstance(record, Rename):
+        return (record.parent, record.new_parent)
+    if isinstance(record, AddLink):
+        return (record.ino, record.parent)
+    if isinstance(record, SetAttr | SetXattr):
+        return (record.ino,)
+    return ()

@@ -4,18 +4,29 @@ May import: coalesce, blocks, segments, store, tree, format. Must not know: trio
 Blocks; runs in a thread, or in the SDK's caller.
 """
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volfs.exception import DamageError
 from volfs.format.entry import Entry, Inode, Link, Ref
 from volfs.format.hashing import BlockHash
-from volfs.format.root import Root
+from volfs.format.node import Node
+from volfs.format.record import CommitRecord
+from volfs.format.root import Root, decode_root, encode_root
+from volfs.store.commits import Commits
+from volfs.store.packs import Packs
 from volfs.tree import edit
+from volfs.tree.merge import merge, same
+from volfs.tree.want import Load
 from volfs.view.coalesce import Tools, settle
 from volfs.view.inodes import Layer
 from volfs.view.segments import SEGMENT_BYTES, Segment
 from volfs.view.staging import COMMIT_PACK
+
+_DOOMED_BYTES = 1 << 20  # a smaller segment is kept however little of it is needed
 
 
 @dataclass(slots=True)
@@ -133,3 +144,147 @@ def build(tools: Tools, frozen: Frozen) -> Built:
     if links:
         root = edit.edit_links(tools.load, tools.emit, root, links)
     return Built(root, records)
+
+
+@dataclass(slots=True, frozen=True)
+class Published:
+    """*record* None: there was nothing to commit. *root* is what the view goes on showing."""
+
+    record: CommitRecord | None
+    root: Root
+    records: dict[int, Inode]
+
+
+@dataclass(slots=True, frozen=True)
+class Target:
+    """Where commits of one volume go, and how their nodes are read. *load* may wait for a disk."""
+
+    commits: Commits
+    packs: Packs
+    digest: BlockHash
+    load: Load
+    read: Callable[[Ref, int, int], bytes]
+    empty: Root
+    claim: Callable[[], tuple[int, int, int]]
+    clock_ns: Callable[[], int]
+    host: str
+
+    def root_of(self, record: CommitRecord | None) -> Root:
+        return self.empty if record is None else decode_root(record.root)
+
+
+def publish(
+    target: Target, frozen: Frozen, base_seq: int, *, message: str, keep: frozenset[bytes], anchor: tuple[bytes, ...]
+) -> Published:
+    """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
+
+    *keep*: packs that must be kept whatever little of them is needed (unlinked files that are still open).
+    """
+    last = frozen.segments[-1] if frozen.segments else None
+    directory = last.path.parent if last is not None else target.packs.incoming("commit")
+    writer = PackWriter(directory, target.packs.new_pack, target.digest, last)
+    try:
+        return _Publisher(target, frozen, writer, keep).run(base_seq, message, anchor)
+    finally:
+        writer.drop()
+
+
+class _Publisher:
+    def __init__(self, target: Target, frozen: Frozen, writer: PackWriter, keep: frozenset[bytes]) -> None:
+        self._target = target
+        self._frozen = frozen
+        self._writer = writer
+        self._fresh = frozenset(segment.pack for segment in frozen.segments)
+        self._doomed = frozenset(
+            segment.pack
+            for segment in frozen.segments
+            if segment.size >= _DOOMED_BYTES and segment.dead_bytes * 2 > segment.data_bytes
+        ) - keep
+        self._numbers = iter(range(0))
+        self._range = 0
+        self._added: list[bytes] = []
+
+    def run(self, base_seq: int, message: str, anchor: tuple[bytes, ...]) -> Published:
+        target, frozen, emit = self._target, self._frozen, self._writer.emit
+        tools = Tools(self._load, emit, self._read, self._fresh, self._doomed)
+        built = build(tools, frozen)
+        mine = built.root
+        if same(mine, frozen.base):
+            return Published(None, mine, built.records)
+        head = target.commits.get(base_seq + 1)
+        if head is not None:
+            head = target.commits.latest()
+        seq = base_seq
+        while True:
+            root: Root = mine
+            lines: tuple[str, ...] = ()
+            if head is not None:
+                seq = head.seq
+                merged = merge(
+                    self._load,
+                    emit,
+                    frozen.base,
+                    mine,
+                    decode_root(head.root),
+                    seq=seq + 1,
+                    fresh_numbers=self._number,
+                    anchor=anchor,
+                )
+                root, lines = merged.root, merged.lines
+            self._add_packs()
+            record = CommitRecord(
+                seq=seq + 1,
+                parent=seq,
+                token=frozen.token,
+                root=encode_root(root),
+                view_root=None if same(root, mine) else encode_root(mine),
+                time_ns=target.clock_ns(),
+                host=target.host,
+                message=message,
+                packs=tuple(self._added),
+                inode_range=self._range,
+                files=len(frozen.files),
+                bytes=sum(max(segment.data_bytes - segment.dead_bytes, 0) for segment in frozen.segments),
+                removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
+                stored_bytes=self._writer.written_bytes,
+                lines=lines,
+            )
+            if target.commits.append(record):
+                return Published(record, mine, built.records)
+            head = target.commits.latest()  # somebody was faster
+            self._writer.turn()
+
+    def _add_packs(self) -> None:
+        """Seals what the commit refers to, and makes it packs. A pack is whole and synced before it has its name."""
+        emitted = self._writer.written_bytes > 0
+        last = self._frozen.segments[-1:] if emitted else []
+        for segment in [*self._frozen.segments, *self._writer.own]:
+            used = segment.data_bytes > segment.dead_bytes and segment.pack not in self._doomed
+            if segment.pack in self._added or not (used or segment in last or segment in self._writer.own):
+                continue
+            segment.sync()
+            self._target.packs.add(segment.pack, segment.path)
+            self._added.append(segment.pack)
+
+    def _load(self, ref: Ref) -> Node:
+        segment = self._writer.find(ref.pack)
+        return Node.decode(self._own(segment, ref)) if segment is not None else self._target.load(ref)
+
+    def _read(self, ref: Ref, at: int, length: int) -> bytes:
+        segment = self._writer.find(ref.pack)
+        if segment is not None:
+            return self._own(segment, ref)[at : at + length]
+        return self._target.read(ref, at, length)
+
+    def _own(self, segment: Segment, ref: Ref) -> bytes:
+        data = os.pread(segment.fd, ref.stored, ref.offset)
+        if self._target.digest(data) != ref.hash:
+            raise DamageError(f"damaged: what was just written to {segment.path} reads back as something else")
+        return data
+
+    def _number(self) -> int:
+        for number in self._numbers:
+            return number
+        first, end, self._range = self._target.claim()
+        self._numbers = iter(range(first, end))
+        return next(self._numbers)

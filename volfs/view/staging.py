@@ -38,6 +38,7 @@ class Staging:
         self._digest = digest
         self._new_pack = new_pack
         self._number = number
+        self.published: str | None = None  # the token of the commit that `load` found to have come to be
         self.segments: list[Segment] = []
         self.by_pack: dict[bytes, Segment] = {}
         self._probe_in = 0
@@ -214,7 +215,7 @@ class Staging:
                     dead.setdefault(placed.record.number, set()).update(placed.record.ranges)
                 elif isinstance(placed.record, Freeze):
                     frozen_at[placed.record.token] = segment.number
-        done = published(list(frozen_at))
+        done = self.published = published(list(frozen_at))
         if done is not None:
             self.forget([segment for segment in found if segment.number <= frozen_at[done]])
             found = [segment for segment in found if segment.number > frozen_at[done]]

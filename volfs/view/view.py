@@ -1,0 +1,337 @@
+"""A view of a volume: what FUSE, control and tests hold. May import: the view's parts, store, tree, trio. Must not
+know: FUSE.
+
+Operations are plain calls that raise OSError, or Missing before they changed anything; then `await fetch(missing)` and
+call again. Only fetching, fsync, commit and reload suspend. All calls come from one thread, the loop's.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from msgspec import Struct
+
+from volfs.exception import ConflictError, NotFoundError
+from volfs.format.hashing import block_hash, name_hash
+from volfs.format.ids import commit_token
+from volfs.format.record import CommitRecord
+from volfs.format.root import Root, decode_root
+from volfs.store.commits import Commits
+from volfs.store.packs import Packs
+from volfs.store.store import Store
+from volfs.store.volumes import Volume, claim_inodes, empty_root
+from volfs.tree.want import Missing
+from volfs.view.attributes import Attributes
+from volfs.view.blocks import Blocks, Nodes
+from volfs.view.core import Caller, Core, Numbers, NumbersWanted
+from volfs.view.durability import Durability
+from volfs.view.files import Files, assemble
+from volfs.view.freeze import finish, freeze, kept_packs, thaw
+from volfs.view.inodes import Inodes, Live
+from volfs.view.journal import Journal
+from volfs.view.listing import Listing
+from volfs.view.namespace import Namespace
+from volfs.view.publish import Published, Target, publish
+from volfs.view.reports import CommitReport, Resumed
+from volfs.view.staging import Staging
+from volfs.view.state import Base, load_base, save_base
+
+
+class Space(Struct, frozen=True):
+    """Bytes the volume holds as this view's base, bytes free to the caller, inodes used."""
+
+    used: int
+    free: int
+    files: int
+
+
+@dataclass(slots=True, frozen=True)
+class Options:
+    read_only: bool = False
+    sub_path: tuple[bytes, ...] = ()
+    kernel_times: bool = False
+
+
+class View:
+    """Made by `open_view`. `resumed` tells what an earlier daemon had left."""
+
+    def __init__(
+        self, store: Store, volume: Volume, core: Core, target: Target, base: Base, state: Path, options: Options
+    ) -> None:
+        self.store = store
+        self.volume = volume
+        self.core = core
+        self.options = options
+        self.base = base
+        self.resumed: Resumed | None = None
+        self.target = target
+        self._state = state
+        self.names = Namespace(core)
+        self.attributes = Attributes(core)
+        self.listing = Listing(core)
+        self.files = Files(core, self.names, self.attributes)
+        self.durability = Durability(core.staging)
+        self._claiming = trio.Lock()
+        self.committing = trio.Lock()
+        self._clean_at = core.journal.changes
+
+    @property
+    def root_ino(self) -> int:
+        return self.core.root_ino
+
+    # --- what suspends
+
+    async def fetch(self, missing: Missing) -> None:
+        """Brings in what a call lacked. Raises DamageError, ServiceError, OSError."""
+        if isinstance(missing, NumbersWanted):
+            async with self._claiming:
+                if self.core.numbers.empty:
+                    first, end, _ = await trio.to_thread.run_sync(self.target.claim)
+                    self.core.numbers.offer(first, end)
+        else:
+            await trio.to_thread.run_sync(self.core.nodes.fetch, missing.refs)
+
+    async def read(self, ino: int, offset: int, length: int) -> bytes:
+        """Up to *length* bytes; fewer at the end of the file."""
+        while True:
+            try:
+                end, extents = self.files.plan(ino, offset, length)
+                break
+            except Missing as missing:
+                await self.fetch(missing)
+        if end <= offset:
+            return b""
+        data = self.files.at_hand(extents)
+        if data is None:
+            data = await trio.to_thread.run_sync(self.files.waiting, extents)
+        return assemble(offset, end, extents, data)
+
+    async def fsync(self) -> None:
+        await self.durability.sync()
+
+    async def commit(self, message: str, flush: Callable[[], None]) -> CommitReport:
+        """Publishes the view's changes. *flush* brings in what the kernel still holds; called in a thread.
+
+        Raises Error or OSError; then the view is as it was.
+        """
+        async with self.committing:
+            return await self.commit_locked(message, flush)
+
+    async def commit_locked(self, message: str, flush: Callable[[], None]) -> CommitReport:
+        core = self.core
+        if not core.read_only:
+            await trio.to_thread.run_sync(flush)
+        if not core.inodes.dirty:
+            return CommitReport(seq=None)
+        while True:
+            try:
+                frozen = freeze(core, commit_token(os.urandom(16)))
+                break
+            except Missing as missing:
+                await self.fetch(missing)
+        changes = core.journal.changes
+        keep = kept_packs(core)
+        try:
+            published = await trio.to_thread.run_sync(
+                lambda: publish(
+                    self.target,
+                    frozen,
+                    self.base.seq,
+                    message=message,
+                    keep=keep,
+                    anchor=self.options.sub_path,
+                )
+            )
+        except BaseException:
+            thaw(core, frozen)
+            raise
+        if published.record is None:
+            thaw(core, frozen)
+            if core.journal.changes == changes and not core.orphans:
+                self._forget_changes()
+            return CommitReport(seq=None)
+        record = published.record
+        self.base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(save_base, self._state, self.base)
+        finish(core, frozen, published.root, published.records)
+        self.listing.epoch += 1
+        return _report(published, record)
+
+    def _forget_changes(self) -> None:
+        """All changes undid one another: the log is not needed."""
+        core = self.core
+        if any(live.opens for live in core.inodes.live.values()):
+            return
+        core.inodes.dirty.clear()
+        for live in core.inodes.live.values():
+            live.changes = live.listing = live.layer = None
+        core.inodes.sweep(set())
+        core.staging.drop()
+        core.journal.era += 1
+
+    # --- telling
+
+    @property
+    def dirty_files(self) -> int:
+        return len(self.core.inodes.dirty)
+
+    @property
+    def staged_bytes(self) -> int:
+        return self.core.staging.stored_bytes
+
+    def space(self) -> Space:
+        root = self.core.inodes.root
+        free = os.statvfs(self.store.root)
+        return Space(
+            root.dir.bytes + root.link_bytes + self.staged_bytes, free.f_bavail * free.f_frsize, root.dir.entries
+        )
+
+
+def _report(published: Published, record: CommitRecord) -> CommitReport:
+    return CommitReport(
+        seq=record.seq,
+        files=record.files,
+        bytes=record.bytes,
+        removed=record.removed,
+        packs=len(record.packs),
+        stored_bytes=record.stored_bytes,
+        merged=record.view_root is not None,
+        lines=record.lines,
+    )
+
+
+def open_view(
+    store: Store,
+    volume: Volume,
+    key: str,
+    state: Path,
+    options: Options,
+    *,
+    clock_ns: Callable[[], int] = time.time_ns,
+) -> View:
+    """The view kept under *key*, or a new one on the latest commit. *state* is the file that says its base. Blocks.
+
+    Raises NotFoundError (the volume was deleted, or no such sub_path), ConflictError, DamageError, OSError.
+    """
+    commits = Commits(store.backend, volume.id, volume.name)
+    packs = Packs(store, volume.family)
+    digest = block_hash(volume.hash_seed)
+    staging = Staging(packs.incoming(key), digest, packs.new_pack)
+    blocks = Blocks(packs, digest, staging.by_pack)
+    nodes = Nodes(blocks)
+    latest = commits.latest()
+    hint = [latest.inode_range if latest is not None else 0]
+
+    def claim() -> tuple[int, int, int]:
+        first, end, hint[0] = claim_inodes(store, volume.id, hint[0])
+        return first, end, hint[0]
+
+    target = Target(
+        commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claim, clock_ns, socket.gethostname()
+    )
+    kept = load_base(state)
+    start = _base_of(latest, own=False) if kept is None else kept
+    save_base(state, start)
+    log = staging.load(lambda tokens: _last_published(commits, start, tokens))
+    first = next(log, None)  # opens the log, and finds what was published
+    record = _record_of(commits, start, staging)
+    base = _base_of(record, own=start.own or staging.published is not None)
+    root = _shown(target, record, base)
+    inodes = Inodes(root, nodes.load)
+    journal = Journal(inodes, staging)
+    replayed = 0
+    while first is not None:
+        segment, placed = first
+        journal.replay(placed.record, segment.pack, placed.data, placed.data_bytes)
+        replayed += 1
+        first = next(log, None)
+    inodes.load = nodes
+    core = Core(
+        inodes,
+        journal,
+        staging,
+        blocks,
+        nodes,
+        Numbers(),
+        clock_ns,
+        root.dir.ino,
+        options.read_only,
+        kernel_times=options.kernel_times,
+    )
+    view = View(store, volume, core, target, base, state, options)
+    if inodes.dirty:
+        view.resumed = Resumed(len(inodes.dirty), base.seq, latest.seq if latest is not None else 0)
+    inodes.load = nodes.load
+    _settle_root(view, target)
+    inodes.load = nodes
+    save_base(state, base)
+    return view
+
+
+def _base_of(record: CommitRecord | None, *, own: bool) -> Base:
+    """*own*: the view made that commit, and so shows its `view_root`, if there is one."""
+    if record is None:
+        return Base()
+    return Base(seq=record.seq, token=record.token, own=own and record.view_root is not None)
+
+
+def _last_published(commits: Commits, base: Base, tokens: list[str]) -> str | None:
+    """The last of the log's commits that came to be: the base's own, or one after it whose answer was lost."""
+    found = base.token if base.token in tokens else None
+    seq = base.seq
+    while tokens and (record := commits.get(seq + 1)) is not None:
+        seq += 1
+        if record.token in tokens:
+            found = record.token
+    return found
+
+
+def _record_of(commits: Commits, base: Base, staging: Staging) -> CommitRecord | None:
+    """The commit that the view stands on."""
+    if staging.published:
+        seq = base.seq
+        while (record := commits.get(seq)) is None or record.token != staging.published:
+            seq += 1
+        return record
+    record = commits.get(base.seq) if base.seq else None
+    if base.seq and record is None:
+        raise NotFoundError(f"commit {base.seq}, on which the kept view stands, is not in the store")
+    return record
+
+
+def _shown(target: Target, record: CommitRecord | None, base: Base) -> Root:
+    if base.own and record is not None and record.view_root is not None:
+        return decode_root(record.view_root)
+    return target.root_of(record)
+
+
+def _settle_root(view: View, target: Target) -> None:
+    """Resolves sub_path, by path; makes what is missing of it in a view that may be written."""
+    core = view.core
+    inodes = core.inodes
+    here = inodes.root.dir.ino
+    inodes.touch(here)
+    for name in view.options.sub_path:
+        found = inodes.child(here, name)
+        if found is None:
+            path = b"/".join(view.options.sub_path).decode("utf-8", "replace")
+            if core.read_only:
+                raise NotFoundError(f"no directory {path} in volume {view.volume.name}")
+            if core.numbers.empty:
+                core.numbers.offer(*target.claim()[:2])
+            owner = Caller(view.volume.uid, view.volume.gid)
+            found = inodes.live[view.names.mkdir(here, name, 0o755, owner).ino]
+            inodes.forget(found.ino, 1)
+        elif found.mode & 0o170000 != 0o040000:
+            path = b"/".join(view.options.sub_path).decode("utf-8", "replace")
+            raise ConflictError(f"{path} is not a directory of volume {view.volume.name} (symlinks are not followed)")
+        if not isinstance(found, Live):
+            inodes.touch_entry(here, name, found)
+        here = found.ino
+        inodes.learn(here, inodes.live[here].parent, name_hash(name))  # the mount's root is never forgotten
+    core.root_ino = here

@@ -166,12 +166,14 @@ class Inodes:
         self.generations: dict[int, int] = {}
         self.committing: dict[int, Live] = {}  # those a running commit has taken
         self._known: dict[int, int] = {}
+        self._touched_at: dict[int, tuple[int, int]] = {}  # base places of live inodes
         self._directories: dict[int, Inode] = {}  # base records of clean directories: a path is not walked again
 
     def rebase(self, root: Root) -> None:
         """The base tree is another one now."""
         self.root = root
         self._directories.clear()
+        self._touched_at.clear()
 
     # --- what the kernel knows
 
@@ -281,6 +283,7 @@ class Inodes:
             if parent:
                 self.touch(parent)
             live = Live(record, parent, name, base=True, linked=linked)
+            self._touched_at[ino] = (0, 0) if linked else (parent, name_hash(name))
         self.live[ino] = live
         return live
 
@@ -297,6 +300,7 @@ class Inodes:
             live = Live(record, parent, name, base=True, linked=True)
         else:
             live = Live(entry, parent, name, base=True)
+        self._touched_at[entry.ino] = (0, 0) if live.linked else (parent, name_hash(name))
         self.live[entry.ino] = live
         return live
 
@@ -328,6 +332,10 @@ class Inodes:
             what.ctime_ns,
             generation,
         )
+
+    def base_place(self, ino: int) -> tuple[int, int] | None:
+        """Where the base has a live inode: kept since it was touched. None when it is new."""
+        return self._touched_at.get(ino)
 
     # --- names
 
@@ -411,6 +419,7 @@ class Inodes:
     def drop(self, live: Live) -> None:
         """Drops one clean object; the kernel's knowledge of it gets its present place."""
         del self.live[live.ino]
+        self._touched_at.pop(live.ino, None)
         if live.ino in self._known:
             if live.linked:
                 self.move(live.ino, 0, 0)

@@ -24,6 +24,7 @@ from volfs.store.commits import Commits
 from volfs.store.packs import Packs
 from volfs.store.store import Store
 from volfs.store.volumes import Volume, claim_inodes, empty_root
+from volfs.tree import lookup
 from volfs.tree.want import Missing
 from volfs.view.attributes import Attributes
 from volfs.view.blocks import Blocks, Nodes
@@ -69,7 +70,8 @@ class View:
         self.base = base
         self.resumed: Resumed | None = None
         self.target = target
-        self._state = state
+        self.state = state
+        self.gate: trio.Event | None = None  # set when a reload has decided; until then OPEN waits
         self.names = Namespace(core)
         self.attributes = Attributes(core)
         self.listing = Listing(core)
@@ -157,10 +159,23 @@ class View:
         record = published.record
         self.base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(save_base, self._state, self.base)
+            await trio.to_thread.run_sync(save_base, self.state, self.base)
         finish(core, frozen, published.root, published.records)
         self.listing.epoch += 1
         return _report(published, record)
+
+    def check_root(self, root: Root) -> None:
+        """Raises NotFoundError or ConflictError when sub_path cannot be this view's root in *root*. Blocks."""
+        parts = self.options.sub_path
+        path = b"/".join(parts).decode("utf-8", "replace")
+        for depth in range(1, len(parts) + 1):
+            found = lookup.walk(self.target.load, root, parts[:depth])
+            if found is None:
+                if self.core.read_only:
+                    raise NotFoundError(f"no directory {path} in volume {self.volume.name}")
+                return
+            if not found.is_dir:
+                raise ConflictError(f"{path} is not a directory of volume {self.volume.name}; no symlink is followed")
 
     def _forget_changes(self) -> None:
         """All changes undid one another: the log is not needed."""
@@ -173,6 +188,16 @@ class View:
         core.inodes.sweep(set())
         core.staging.drop()
         core.journal.era += 1
+
+    def forget(self, ino: int, count: int) -> None:
+        """The kernel gives references back."""
+        core = self.core
+        if not core.inodes.forget(ino, count):
+            return
+        live = core.inodes.live.get(ino)
+        if live is not None and live.nlink == 0 and not live.opens:
+            core.orphans.discard(ino)
+            core.journal.release(live)
 
     # --- telling
 
@@ -267,7 +292,8 @@ def open_view(
     if inodes.dirty:
         view.resumed = Resumed(len(inodes.dirty), base.seq, latest.seq if latest is not None else 0)
     inodes.load = nodes.load
-    _settle_root(view, target)
+    view.check_root(root)
+    settle_root(view)
     inodes.load = nodes
     save_base(state, base)
     return view
@@ -310,7 +336,7 @@ def _shown(target: Target, record: CommitRecord | None, base: Base) -> Root:
     return target.root_of(record)
 
 
-def _settle_root(view: View, target: Target) -> None:
+def settle_root(view: View) -> None:
     """Resolves sub_path, by path; makes what is missing of it in a view that may be written."""
     core = view.core
     inodes = core.inodes
@@ -319,17 +345,11 @@ def _settle_root(view: View, target: Target) -> None:
     for name in view.options.sub_path:
         found = inodes.child(here, name)
         if found is None:
-            path = b"/".join(view.options.sub_path).decode("utf-8", "replace")
-            if core.read_only:
-                raise NotFoundError(f"no directory {path} in volume {view.volume.name}")
             if core.numbers.empty:
-                core.numbers.offer(*target.claim()[:2])
+                core.numbers.offer(*view.target.claim()[:2])
             owner = Caller(view.volume.uid, view.volume.gid)
             found = inodes.live[view.names.mkdir(here, name, 0o755, owner).ino]
             inodes.forget(found.ino, 1)
-        elif found.mode & 0o170000 != 0o040000:
-            path = b"/".join(view.options.sub_path).decode("utf-8", "replace")
-            raise ConflictError(f"{path} is not a directory of volume {view.volume.name} (symlinks are not followed)")
         if not isinstance(found, Live):
             inodes.touch_entry(here, name, found)
         here = found.ino

@@ -1,0 +1,95 @@
+"""The control socket's messages: one JSON object a line. May import: exception. Pure.
+
+A request is {"v": 1, "verb": ..., "args": {...}}. The answer is {"v": 1, "ok": {...}} or {"v": 1, "error": {"code": ...,
+"message": ..., "paths": [...]}}.
+"""
+
+from typing import Any
+
+import msgspec
+
+from volfs import exception
+
+VERSION = 1
+MAX_LINE_BYTES = 1 << 16
+
+_CODES: dict[str, type[exception.Error]] = {
+    "invalid": exception.InvalidError,
+    "conflict": exception.ConflictError,
+    "not_found": exception.NotFoundError,
+    "exists": exception.AlreadyExistsError,
+    "execution": exception.ExecutionError,
+    "busy": exception.BusyError,
+    "service": exception.ServiceError,
+    "store": exception.StoreError,
+    "damage": exception.DamageError,
+    "error": exception.Error,
+}
+_CODE_OF = {kind: code for code, kind in _CODES.items()}
+
+
+class Request(msgspec.Struct, frozen=True):
+    v: int
+    verb: str
+    args: dict[str, Any] = {}
+
+
+class Failure(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+    paths: tuple[str, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    v: int
+    ok: dict[str, Any] | None = None
+    error: Failure | None = None
+
+
+def encode_request(verb: str, args: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(Request(VERSION, verb, args)) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises InvalidError for what is no request of this version."""
+    try:
+        request = msgspec.json.decode(line, type=Request)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise exception.InvalidError(f"not a request: {error}") from error
+    if request.v != VERSION:
+        raise exception.InvalidError(f"protocol version {request.v}; this daemon speaks {VERSION}: upgrade the older one")
+    return request
+
+
+def encode_answer(ok: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(Answer(VERSION, ok=ok)) + b"\n"
+
+
+def encode_error(error: Exception) -> bytes:
+    return msgspec.json.encode(Answer(VERSION, error=failure_of(error))) + b"\n"
+
+
+def failure_of(error: Exception) -> Failure:
+    code = next((_CODE_OF[kind] for kind in type(error).__mro__ if kind in _CODE_OF), "error")
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return Failure(code, text, error.paths if isinstance(error, exception.BusyError) else ())
+
+
+def error_of(failure: Failure) -> exception.Error:
+    kind = _CODES.get(failure.code, exception.Error)
+    if kind is exception.BusyError:
+        return exception.BusyError(failure.message, failure.paths)
+    return kind(failure.message)
+
+
+def decode_answer(line: bytes) -> dict[str, Any]:
+    """The answer's object; raises the error that it tells."""
+    try:
+        answer = msgspec.json.decode(line, type=Answer)
+    except msgspec.DecodeError as error:
+        raise exception.ExecutionError("the daemon's answer cannot be read; see its log") from error
+    if answer.error is not None:
+        raise error_of(answer.error)
+    return answer.ok or {}

@@ -1,0 +1,130 @@
+"""The mounts of this user: a directory each, kept as long as a view has uncommitted changes. May import: exception.
+
+Read by `volfs status` and its kin, so it imports neither trio nor pyfuse3, and never touches a mountpoint.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from xxhash import xxh3_128_hexdigest
+
+from volfs.exception import DamageError, ExecutionError, NotFoundError
+
+_VERSION = 1
+
+
+class MountState(msgspec.Struct, frozen=True, kw_only=True):
+    """*pid* 0: kept, but not mounted."""
+
+    version: int = _VERSION
+    store: str
+    environment: str
+    volume_id: str
+    volume_name: str
+    mountpoint: str
+    sub_path: str = ""
+    read_only: bool = False
+    pid: int = 0
+    started_ns: int = 0
+    options: dict[str, str | int | float | bool | None] = {}
+
+
+def default_state_dir() -> Path:
+    """$VOLFS_STATE, else /var/lib/volfs/state for root and $XDG_STATE_HOME/volfs for others."""
+    given = os.environ.get("VOLFS_STATE")
+    if given:
+        return Path(os.path.abspath(given))
+    if os.geteuid() == 0:
+        return Path("/var/lib/volfs/state")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "volfs"
+
+
+def view_key(store: str, volume_id: str, mountpoint: str) -> str:
+    return xxh3_128_hexdigest("\0".join((store, volume_id, mountpoint)).encode("utf-8", "surrogateescape"))
+
+
+class Place:
+    """The files of one kept view."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = directory / "mount.json"
+        self.base = directory / "base.json"
+        self.socket = directory / "socket"
+        self.log = directory / "log"
+        self._lock = directory / "lock"
+
+    def make(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def lock(self) -> int:
+        """Held until the descriptor is closed. Raises ExecutionError when a daemon holds it."""
+        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise ExecutionError(f"another volfs daemon uses {self.directory}; unmount it first") from None
+        return fd
+
+    def locked(self) -> bool:
+        try:
+            os.close(self.lock())
+        except ExecutionError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
+    def load(self) -> MountState | None:
+        """None when there is no such file. Raises DamageError."""
+        try:
+            return msgspec.json.decode(self.state.read_bytes(), type=MountState)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise DamageError(f"{self.state} cannot be read: {error}") from error
+
+    def save(self, state: MountState) -> None:
+        temporary = self.state.with_suffix(".new")
+        temporary.write_bytes(msgspec.json.encode(state) + b"\n")
+        os.rename(temporary, self.state)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def places(state_dir: Path) -> Iterator[tuple[Place, MountState]]:
+    """All kept views, mounted or not."""
+    if not state_dir.is_dir():
+        return
+    for directory in sorted(state_dir.iterdir()):
+        place = Place(directory)
+        state = place.load()
+        if state is not None:
+            yield place, state
+
+
+def find(state_dir: Path, path: str) -> tuple[Place, MountState]:
+    """The view mounted at *path*, or kept for it. Raises NotFoundError, which names the mount that *path* is in."""
+    wanted = normal_path(path)
+    candidates = [(place, state) for place, state in places(state_dir) if state.mountpoint == wanted]
+    for place, state in candidates:
+        if place.locked():
+            return place, state
+    if candidates:
+        return candidates[0]
+    for _, state in places(state_dir):
+        if wanted.startswith(state.mountpoint + "/"):
+            raise NotFoundError(f"{path} is inside the volfs mount {state.mountpoint}; name that")
+    raise NotFoundError(f"{path} is not a volfs mount of this user; `volfs status` lists them")
+
+
+def normal_path(path: str) -> str:
+    """Without symlinks in the directories above; the mountpoint itself is not touched."""
+    absolute = os.path.abspath(path)
+    return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute)).rstrip("/") or "/"

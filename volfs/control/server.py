@@ -1,0 +1,82 @@
+"""The control socket of one mount. May import: protocol, verbs, exception, trio. Bad input never harms the daemon."""
+
+import logging
+import os
+import socket
+import struct
+from pathlib import Path
+
+import trio
+
+from volfs.control import protocol
+from volfs.control.verbs import Verbs
+from volfs.exception import Error, InvalidError
+
+_log = logging.getLogger("volfs")
+
+
+async def serve(path: Path, verbs: Verbs) -> None:
+    """Answers until cancelled. Raises OSError when the socket cannot be made."""
+    path.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        old = os.umask(0o177)
+        try:
+            await listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        finally:
+            os.umask(old)
+        listener.listen(16)
+        async with trio.open_nursery() as nursery:
+            while True:
+                connection, _ = await listener.accept()
+                nursery.start_soon(_answer, trio.SocketStream(connection), verbs)
+    finally:
+        os.close(directory)
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+async def _answer(stream: trio.SocketStream, verbs: Verbs) -> None:
+    async with stream:
+        try:
+            _check_peer(stream)
+            line = await _line(stream)
+            if line:
+                request = protocol.decode_request(line)
+                answer = protocol.encode_answer(await verbs.run(request.verb, request.args))
+            else:
+                return
+        except (Error, OSError) as error:
+            answer = protocol.encode_error(error)
+        except Exception as error:
+            _log.exception("a control request failed")
+            answer = protocol.encode_error(error)
+        try:
+            await stream.send_all(answer)
+        except trio.BrokenResourceError:
+            return  # hung up
+
+
+async def _line(stream: trio.SocketStream) -> bytes:
+    """The first line, b"" when the peer hangs up before its end. Raises InvalidError when it is too long."""
+    data = b""
+    with trio.move_on_after(30):
+        while b"\n" not in data:
+            try:
+                part = await stream.receive_some(4096)
+            except trio.BrokenResourceError:
+                return b""
+            if not part:
+                return b""
+            data += part
+            if len(data) > protocol.MAX_LINE_BYTES:
+                raise InvalidError(f"a request is at most {protocol.MAX_LINE_BYTES} bytes long")
+    return data.partition(b"\n")[0] if b"\n" in data else b""
+
+
+def _check_peer(stream: trio.SocketStream) -> None:
+    """Only the daemon's user and root may ask, whatever the socket's mode has become."""
+    _, uid, _ = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if uid not in (0, os.geteuid()):
+        raise InvalidError("only the owner of a mount may control it")

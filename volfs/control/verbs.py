@@ -1,0 +1,85 @@
+"""The verbs of a mount: socket and in-band attributes end here. May import: view, exception.
+
+Arguments come from outside and are checked; answers are plain objects for JSON.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from volfs.exception import InvalidError
+from volfs.view.reports import CommitReport, ReloadReport
+
+MAX_MESSAGE = 4096
+
+
+class Target(Protocol):
+    """What a mount can be asked. All raise Error or OSError."""
+
+    async def status(self) -> dict[str, Any]: ...
+
+    async def commit(self, message: str) -> CommitReport: ...
+
+    async def reload(self, *, discard: bool) -> ReloadReport: ...
+
+    async def unmount(self, action: str, *, lazy: bool) -> CommitReport | None: ...
+
+
+class Verbs:
+    """`last_error` is what the last failed verb said."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.last_error: str | None = None
+        self._verbs: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+            "status": self._status,
+            "commit": self._commit,
+            "reload": self._reload,
+            "unmount": self._unmount,
+        }
+
+    async def run(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Raises InvalidError for an unknown verb or argument, and what the verb raises."""
+        function = self._verbs.get(verb)
+        if function is None:
+            raise InvalidError(f"unknown verb {verb!r}; known are {', '.join(self._verbs)}")
+        try:
+            answer = await function(args)
+        except Exception as error:
+            self.last_error = str(error)
+            raise
+        if verb != "status":
+            self.last_error = None
+        return answer
+
+    async def _status(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {**await self._target.status(), "last_error": self.last_error}
+
+    async def _commit(self, args: dict[str, Any]) -> dict[str, Any]:
+        message = _argument(args, "message", "")
+        if len(message) > MAX_MESSAGE:
+            raise InvalidError(f"a commit message has at most {MAX_MESSAGE} characters")
+        return _plain(await self._target.commit(message))
+
+    async def _reload(self, args: dict[str, Any]) -> dict[str, Any]:
+        return _plain(await self._target.reload(discard=_argument(args, "discard", False)))
+
+    async def _unmount(self, args: dict[str, Any]) -> dict[str, Any]:
+        action = _argument(args, "action", "")
+        if action not in ("", "keep", "commit", "discard"):
+            raise InvalidError(f"action {action!r}: one of keep, commit, discard")
+        report = await self._target.unmount(action, lazy=_argument(args, "lazy", False))
+        return {"commit": _plain(report) if report is not None else None}
+
+
+def _argument(args: dict[str, Any], name: str, default: Any) -> Any:
+    value = args.get(name, default)
+    if type(value) is not type(default):
+        raise InvalidError(f"argument {name!r} has the wrong type")
+    return value
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain

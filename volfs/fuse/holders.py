@@ -1,0 +1,89 @@
+"""Who has files of a mount open, mapped or running: read from /proc. May import: nothing of volfs.
+
+Nothing here touches the mount itself: a stat of it from the daemon could wait for the daemon.
+"""
+
+import os
+
+
+def device_of(mountpoint: str) -> tuple[int, int] | None:
+    """(major, minor) of the mount at exactly this path; the topmost one."""
+    found = None
+    for device, _, path, _, _ in mounts("self"):
+        if path == mountpoint:
+            found = device
+    return found
+
+
+def mounts(pid: int | str) -> list[tuple[tuple[int, int], int, str, str, str]]:
+    """(device, mount id, mountpoint, type, source) of a process's mounts; none when it cannot be seen."""
+    found = []
+    try:
+        with open(f"/proc/{pid}/mountinfo", errors="surrogateescape") as file:
+            lines = file.readlines()
+    except OSError:
+        return []
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        fields, kind = head.split(" "), tail.split(" ")
+        major, _, minor = fields[2].partition(":")
+        found.append(((int(major), int(minor)), int(fields[0]), _plain(fields[4]), kind[0], _plain(kind[1])))
+    return found
+
+
+def holders(device: tuple[int, int]) -> list[tuple[int, int, str]]:
+    """(inode, pid, command) of each open descriptor and mapping, of all processes that can be seen but this one."""
+    found: list[tuple[int, int, str]] = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        ids = {mount_id for at, mount_id, *_ in mounts(entry) if at == device}
+        if not ids:
+            continue
+        inodes = _open(entry, ids) | _mapped(entry, device)
+        if inodes:
+            command = _command(entry)
+            found += [(ino, int(entry), command) for ino in sorted(inodes)]
+    return found
+
+
+def _open(pid: str, ids: set[int]) -> set[int]:
+    found: set[int] = set()
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fdinfo")
+    except OSError:
+        return found
+    for descriptor in descriptors:
+        try:
+            with open(f"/proc/{pid}/fdinfo/{descriptor}") as file:
+                fields = dict(line.split(":", 1) for line in file if ":" in line)
+        except OSError:
+            continue
+        if int(fields.get("mnt_id", "-1")) in ids and "ino" in fields:
+            found.add(int(fields["ino"]))
+    return found
+
+
+def _mapped(pid: str, device: tuple[int, int]) -> set[int]:
+    wanted = f"{device[0]:02x}:{device[1]:02x}"
+    try:
+        with open(f"/proc/{pid}/maps", errors="surrogateescape") as file:
+            rows = [line.split(None, 5) for line in file]
+    except OSError:
+        return set()
+    return {int(row[4]) for row in rows if row[3] == wanted}
+
+
+def _command(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _plain(text: str) -> str:
+    """mountinfo writes blanks, tabs, newlines and backslashes in octal."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text

@@ -1,0 +1,46 @@
+"""What a new base means for a kernel that cached the old one. May import: inodes, tree.delta, format. Blocks."""
+
+from dataclasses import dataclass, field
+
+from volfs.format.hashing import name_hash
+from volfs.format.root import Root
+from volfs.tree.delta import Delta
+from volfs.tree.want import Load
+
+
+@dataclass(slots=True)
+class Changes:
+    """*inodes* whose attributes, content or listing differ; *entries* (directory, name) that mean something else;
+    *moves* the new places (parent, name hash; 0, 0 for the link table) of inodes; *names* counts what differs."""
+
+    inodes: set[int] = field(default_factory=set)
+    entries: set[tuple[int, bytes]] = field(default_factory=set)
+    moves: dict[int, tuple[int, int]] = field(default_factory=dict)
+    names: int = 0
+
+
+def changes_between(load: Load, old: Root, new: Root) -> Changes:
+    """Of the whole volume; the caller keeps what the kernel knows."""
+    delta = Delta(load, old, new)
+    found = Changes(entries=set(delta.changed))
+    for directory, _ in delta.changed:
+        found.inodes.add(directory)
+    for ino, record in delta.new.files.items():
+        before = delta.old.files.get(ino)
+        if before != record:
+            found.inodes.add(ino)
+        if ino in delta.new.linked:
+            found.moves[ino] = (0, 0)
+        else:
+            for parent, name in delta.new.names.get(ino, ()):
+                found.moves[ino] = (parent, name_hash(name))
+    for ino, record in delta.new.directories.items():
+        if delta.old.directories.get(ino) != record:
+            found.inodes.add(ino)
+        if ino in delta.new.places:
+            parent, name = delta.new.places[ino]
+            found.moves[ino] = (parent, name_hash(name))
+    found.inodes |= delta.old.files.keys() - delta.new.files.keys()
+    rewritten = {ino for ino in found.inodes & delta.new.files.keys() if ino in delta.old.files}
+    found.names = len({ino for pair in delta.changed.values() for ino in pair if ino} | rewritten)
+    return found

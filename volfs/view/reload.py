@@ -1,0 +1,197 @@
+"""Moving a view to the latest commit. May import: view, changes, reports, trio. Must not know: FUSE."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from volfs.exception import BusyError
+from volfs.format.root import decode_root
+from volfs.tree.want import Missing
+from volfs.view.changes import Changes, changes_between
+from volfs.view.reports import CommitReport, OpenFile, ReloadReport
+from volfs.view.state import Base, save_base
+from volfs.view.view import View, settle_root
+
+_PATIENCE_S = 2.0  # RELEASE comes after close(2) has returned: 1,000 files closed just before were still counted
+_LOOK_S = 0.02
+_ROUNDS = 5
+
+
+@dataclass(slots=True, frozen=True)
+class Kernel:
+    """What a reload asks of who shows the view; all are called in threads.
+
+    *flush* brings in what is dirty there; *holders* says which inodes are open by whom; *invalidate* drops what the
+    kernel has cached.
+    """
+
+    flush: Callable[[], None]
+    holders: Callable[[], list[tuple[int, int, str]]]
+    invalidate: Callable[[Changes], None]
+
+
+async def reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:
+    """Raises BusyError while a regular file is open, and what commit raises; then the view is as it was."""
+    async with view.committing:
+        view.gate = trio.Event()
+        try:
+            await _wait_closed(view, kernel)
+            return await _reload(view, kernel, discard=discard)
+        finally:
+            view.gate.set()
+            view.gate = None
+
+
+async def _wait_closed(view: View, kernel: Kernel) -> None:
+    """Returns when no file is open; waits while their number still falls."""
+    if not view.files.open_count:
+        return
+    holders = await trio.to_thread.run_sync(kernel.holders)
+    if view.files.open_count and holders:
+        raise _busy(view, holders)
+    with trio.move_on_after(_PATIENCE_S) as patience:
+        count = view.files.open_count
+        while view.files.open_count:
+            await trio.sleep(_LOOK_S)
+            if view.files.open_count < count:
+                count = view.files.open_count
+                patience.deadline = trio.current_time() + _PATIENCE_S
+    if view.files.open_count:
+        raise _busy(view, await trio.to_thread.run_sync(kernel.holders))
+
+
+def open_files(view: View, holders: list[tuple[int, int, str]]) -> list[OpenFile]:
+    """The open files of a view, with who holds them as far as that can be seen."""
+    by_ino: dict[int, list[tuple[int, str]]] = {}
+    for ino, pid, command in holders:
+        by_ino.setdefault(ino, []).append((pid, command))
+    found: list[OpenFile] = []
+    for live in view.core.inodes.open_files():
+        path = view.core.inodes.path(live.ino).decode("utf-8", "surrogateescape")
+        found += [OpenFile(path, pid, command) for pid, command in sorted(set(by_ino.get(live.ino, [(0, "")])))]
+    return found
+
+
+def _busy(view: View, holders: list[tuple[int, int, str]]) -> BusyError:
+    files = open_files(view, holders)
+    shown = ", ".join(f"{f.path} (pid {f.pid}, {f.command})" if f.pid else f.path for f in files[:8])
+    more = f" and {len(files) - 8} more" if len(files) > 8 else ""
+    noun = "file is" if len(files) == 1 else "files are"
+    return BusyError(
+        f"reload refused: {len(files)} {noun} open: {shown}{more}; close and try again", tuple(f.path for f in files)
+    )
+
+
+async def _reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:
+    old = view.base.seq
+    committed: CommitReport | None = None
+    dropped = Changes()
+    discarded = 0
+    for _ in range(_ROUNDS):
+        if discard:
+            await trio.to_thread.run_sync(kernel.flush)
+            discarded += len(view.core.inodes.dirty)
+            _discard(view, dropped)
+        else:
+            report = await view.commit_locked("", kernel.flush)
+            committed = report if report.seq is not None else committed
+        changes = await _move(view)
+        if changes is not None:
+            break
+    else:
+        raise BusyError("reload refused: the view keeps changing; stop what writes to it and try again")
+    changes.inodes |= dropped.inodes
+    changes.entries |= dropped.entries
+    if changes.inodes or changes.entries:
+        await trio.to_thread.run_sync(kernel.invalidate, _known(view, changes))
+    return ReloadReport(
+        old=old, new=view.base.seq, changed=changes.names, committed=committed, discarded_files=discarded
+    )
+
+
+async def _move(view: View) -> Changes | None:
+    """Makes the latest commit the view's base; None when somebody changed the view meanwhile."""
+    core, target = view.core, view.target
+    since = core.journal.changes
+    shown = core.inodes.root
+    seq = view.base.seq
+
+    def look() -> tuple[Base, Changes, bytes | None]:
+        record = target.commits.get(seq + 1)
+        if record is not None:
+            record = target.commits.latest()
+        elif view.base.own:
+            record = target.commits.get(seq)
+        if record is None:
+            return view.base, Changes(), None
+        new = decode_root(record.root)
+        return Base(seq=record.seq, token=record.token), changes_between(target.load, shown, new), record.root
+
+    base, changes, encoded = await trio.to_thread.run_sync(look)
+    if encoded is None:
+        return changes
+    root = decode_root(encoded)
+    await trio.to_thread.run_sync(view.check_root, root)
+    if core.journal.changes != since or view.files.open_count:
+        return None
+    for ino in list(core.orphans):
+        live = core.inodes.live.get(ino)
+        if live is not None:
+            core.journal.release(live)
+            core.inodes.live.pop(ino, None)
+    core.orphans.clear()
+    core.inodes.dirty.clear()
+    core.inodes.sweep(set())
+    core.inodes.live.clear()
+    for ino, (parent, key) in changes.moves.items():
+        core.inodes.move(ino, parent, key)
+    core.inodes.rebase(root)
+    view.base = base
+    view.listing.epoch += 1
+    core.staging.drop()
+    core.journal.era += 1
+    with trio.CancelScope(shield=True):
+        await trio.to_thread.run_sync(save_base, view.state, base)
+    while True:
+        try:
+            settle_root(view)
+            return changes
+        except Missing as missing:
+            await view.fetch(missing)
+
+
+def _discard(view: View, dropped: Changes) -> None:
+    """Throws all uncommitted changes away."""
+    core = view.core
+    inodes = core.inodes
+    for live in list(inodes.live.values()):
+        if live.ino in inodes.dirty:
+            dropped.inodes.add(live.ino)
+        for name in live.changes or ():
+            dropped.entries.add((live.ino, name))
+        base = live.base
+        if base is not None and live.ino != inodes.root.dir.ino:
+            place = inodes.base_place(live.ino)
+            if place is not None:
+                inodes.move(live.ino, *place)
+    inodes.dirty.clear()
+    inodes.live.clear()
+    core.orphans.clear()
+    core.staging.drop()
+    core.journal.era += 1
+    core.journal.changes += 1
+
+
+def _known(view: View, changes: Changes) -> Changes:
+    inodes = view.core.inodes
+    held = {inodes.root.dir.ino, view.root_ino}
+    return Changes(
+        {ino for ino in changes.inodes if ino in held or inodes.knows(ino)},
+        {(parent, name) for parent, name in changes.entries if parent in held or inodes.knows(parent)},
+        {},
+        changes.names,
+    )
+
+
+__all__ = ["Kernel", "open_files", "reload"]

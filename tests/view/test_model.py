@@ -138,3 +138,21 @@ def test_what_one_view_writes_is_not_seen_by_another_before_its_commit(tmp_path:
         assert await Mounted(store, volume, tmp_path, "three").tree() == {"f": b"hello", "g": b"mine"}
 
     trio.run(main)
+
+
+def test_commits_of_two_views_by_turns_lose_nothing(tmp_path: Path) -> None:
+    store, volume = new_volume(tmp_path)
+
+    async def main() -> None:
+        one, two = Mounted(store, volume, tmp_path, "one"), Mounted(store, volume, tmp_path, "two")
+        await one.write("a", b"a")
+        await one.commit()
+        for i in range(3):  # stands on its own view_root from the first of these on
+            await two.write(f"b{i}", b"b")
+            await two.commit()
+        found = await Mounted(store, volume, tmp_path, "three").tree()
+        assert sorted(found) == ["a", "b0", "b1", "b2"]
+        two = Mounted(store, volume, tmp_path, "two")
+        assert sorted(await two.tree()) == ["b0", "b1", "b2"]
+
+    trio.run(main)

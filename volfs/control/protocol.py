@@ -1,7 +1,7 @@
 """The control socket's messages: one JSON object a line. May import: exception. Pure.
 
-A request is {"v": 1, "verb": ..., "args": {...}}. The answer is {"v": 1, "ok": {...}} or {"v": 1, "error": {"code": ...,
-"message": ..., "paths": [...]}}.
+A request is {"v": 1, "verb": ..., "args": {...}}. The answer is {"v": 1, "ok": {...}} or {"v": 1, "error":
+{"code": ..., "message": ..., "paths": [...]}}.
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ def decode_request(line: bytes) -> Request:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise exception.InvalidError(f"not a request: {error}") from error
     if request.v != VERSION:
-        raise exception.InvalidError(f"protocol version {request.v}; this daemon speaks {VERSION}: upgrade the older one")
+        raise exception.InvalidError(f"protocol version {request.v}; this daemon speaks {VERSION}: upgrade one of them")
     return request
 
 

@@ -39,23 +39,28 @@ async def serve(path: Path, verbs: Verbs) -> None:
 
 async def _answer(stream: trio.SocketStream, verbs: Verbs) -> None:
     async with stream:
-        try:
-            _check_peer(stream)
-            line = await _line(stream)
-            if line:
-                request = protocol.decode_request(line)
-                answer = protocol.encode_answer(await verbs.run(request.verb, request.args))
-            else:
-                return
-        except (Error, OSError) as error:
-            answer = protocol.encode_error(error)
-        except Exception as error:
-            _log.exception("a control request failed")
-            answer = protocol.encode_error(error)
-        try:
-            await stream.send_all(answer)
-        except trio.BrokenResourceError:
-            return  # hung up
+        with verbs.answering():
+            await _answer_one(stream, verbs)
+
+
+async def _answer_one(stream: trio.SocketStream, verbs: Verbs) -> None:
+    try:
+        _check_peer(stream)
+        line = await _line(stream)
+        if line:
+            request = protocol.decode_request(line)
+            answer = protocol.encode_answer(await verbs.run(request.verb, request.args))
+        else:
+            return
+    except (Error, OSError) as error:
+        answer = protocol.encode_error(error)
+    except Exception as error:  # noqa: BLE001 - a bug in one verb must not end the mount
+        _log.exception("a control request failed")
+        answer = protocol.encode_error(error)
+    try:
+        await stream.send_all(answer)
+    except trio.BrokenResourceError:
+        return  # hung up
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

@@ -3,10 +3,12 @@
 Arguments come from outside and are checked; answers are plain objects for JSON.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
+import trio
 
 from volfs.exception import InvalidError
 from volfs.view.reports import CommitReport, ReloadReport
@@ -32,12 +34,30 @@ class Verbs:
     def __init__(self, target: Target) -> None:
         self._target = target
         self.last_error: str | None = None
+        self._running = 0
+        self._idle = trio.Event()
         self._verbs: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "status": self._status,
             "commit": self._commit,
             "reload": self._reload,
             "unmount": self._unmount,
         }
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around a verb and the sending of its answer."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Returns when no answer is under way."""
+        while self._running:
+            self._idle = trio.Event()
+            await self._idle.wait()
 
     async def run(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
         """Raises InvalidError for an unknown verb or argument, and what the verb raises."""

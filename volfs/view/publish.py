@@ -174,17 +174,24 @@ class Target:
 
 
 def publish(
-    target: Target, frozen: Frozen, base_seq: int, *, message: str, keep: frozenset[bytes], anchor: tuple[bytes, ...]
+    target: Target,
+    frozen: Frozen,
+    base_seq: int,
+    *,
+    own: bool,
+    message: str,
+    keep: frozenset[bytes],
+    anchor: tuple[bytes, ...],
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
-    *keep*: packs that must be kept whatever little of them is needed (unlinked files that are still open).
+    The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *keep*: packs that must be kept whatever little of them is needed (unlinked files that are still open).
     """
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
     writer = PackWriter(directory, target.packs.new_pack, target.digest, last)
     try:
-        return _Publisher(target, frozen, writer, keep).run(base_seq, message, anchor)
+        return _Publisher(target, frozen, writer, keep).run(base_seq, message, anchor, own=own)
     finally:
         writer.drop()
 
@@ -204,7 +211,7 @@ class _Publisher:
         self._range = 0
         self._added: list[bytes] = []
 
-    def run(self, base_seq: int, message: str, anchor: tuple[bytes, ...]) -> Published:
+    def run(self, base_seq: int, message: str, anchor: tuple[bytes, ...], *, own: bool) -> Published:
         target, frozen, emit = self._target, self._frozen, self._writer.emit
         tools = Tools(self._load, emit, self._read, self._fresh, self._doomed)
         built = build(tools, frozen)
@@ -214,6 +221,8 @@ class _Publisher:
         head = target.commits.get(base_seq + 1)
         if head is not None:
             head = target.commits.latest()
+        elif own:
+            head = target.commits.get(base_seq)  # what we show is not that commit's tree, but our part of it
         seq = base_seq
         while True:
             root: Root = mine

@@ -143,6 +143,7 @@ class View:
                     self.target,
                     frozen,
                     self.base.seq,
+                    own=self.base.own,
                     message=message,
                     keep=keep,
                     anchor=self.options.sub_path,

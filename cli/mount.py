@@ -1,0 +1,112 @@
+"""mount and umount."""
+
+import importlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from volfs.control import client, registry
+from volfs.control.registry import MountState, Place
+from volfs.control.request import MountRequest
+from volfs.exception import ExecutionError
+
+from .main import shared
+from .views import show_commit, state_directory
+
+
+@click.command("mount")
+@click.argument("name")
+@click.argument("mountpoint")
+@click.option("--create", is_flag=True, help="Make the volume if there is none of that name")
+@click.option("--read-only", is_flag=True, help="Refuse every change")
+@click.option("--sub-path", default="", metavar="P", help="Show only this directory of the volume")
+@click.option("--foreground", is_flag=True, help="Stay in front; the log goes to stderr")
+@click.option(
+    "--on-unmount",
+    type=click.Choice(["keep", "commit", "discard"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of uncommitted changes",
+)
+@click.option("--commit-interval", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="0: never")
+@click.option("--no-commit-on-sync", is_flag=True, help="`sync MOUNTPOINT` does not commit")
+@click.option("--nonempty", is_flag=True, help="Mount over a directory that is not empty")
+@click.option("--allow-other", is_flag=True, help="Other users may use the mount (root's mounts always)")
+@click.option("-o", "fuse_options", multiple=True, metavar="OPTIONS", help="FUSE options, by commas")
+@shared("store", "environment", "state_dir")
+def mount_command(
+    name: str,
+    mountpoint: str,
+    create: bool,
+    read_only: bool,
+    sub_path: str,
+    foreground: bool,
+    on_unmount: str,
+    commit_interval: float,
+    no_commit_on_sync: bool,
+    nonempty: bool,
+    allow_other: bool,
+    fuse_options: tuple[str, ...],
+    store: str | None,
+    environment: str,
+    state_dir: str | None,
+) -> None:
+    """Show volume NAME at MOUNTPOINT, an empty directory."""
+    request = MountRequest(
+        store=store or importlib.import_module("volfs.store.store").default_store(),
+        environment=environment,
+        volume=name,
+        mountpoint=mountpoint,
+        state_dir=state_directory(state_dir),
+        create=create,
+        read_only=read_only,
+        sub_path=sub_path.strip("/"),
+        foreground=foreground,
+        on_unmount=on_unmount,
+        commit_interval_s=commit_interval,
+        commit_on_sync=not no_commit_on_sync,
+        nonempty=nonempty,
+        allow_other=allow_other or os.geteuid() == 0,
+        fuse_options=tuple(option for given in fuse_options for option in given.split(",") if option),
+    )
+    text = importlib.import_module("volfs.fuse.daemon").run(request)
+    if text:
+        click.echo(text)
+
+
+@click.command("umount")
+@click.argument("mountpoint")
+@click.option("--commit", "action", flag_value="commit", help="Publish uncommitted changes first")
+@click.option("--discard", "action", flag_value="discard", help="Throw uncommitted changes away")
+@click.option("--lazy", is_flag=True, help="Also when busy: it goes once nobody uses it")
+@shared("state_dir")
+def umount_command(mountpoint: str, action: str | None, lazy: bool, state_dir: str | None) -> None:
+    """End the mount at MOUNTPOINT. Uncommitted changes are kept unless said otherwise."""
+    place, state = registry.find(state_directory(state_dir), mountpoint)
+    if not place.locked():
+        _end_dead(place, state, action)
+        return
+    answer = client.call(place.socket, "unmount", {"action": action or "", "lazy": lazy})
+    if answer["commit"] is not None:
+        show_commit(answer["commit"])
+    while not lazy and place.locked():
+        time.sleep(0.01)
+
+
+def _end_dead(place: Place, state: MountState, action: str | None) -> None:
+    """A kept view, or the mount of a daemon that was killed."""
+    at = importlib.import_module("volfs.fuse.mountpoint")
+    holders = importlib.import_module("volfs.fuse.holders")
+    if any(path == state.mountpoint and kind == at.KIND for _, _, path, kind, _ in holders.mounts("self")):
+        at.unmount(state.mountpoint, lazy=True)
+    if action == "commit":
+        raise ExecutionError(
+            f"no daemon runs for {state.mountpoint}; mount it again to resume, then `volfs umount --commit` it"
+        )
+    if action == "discard":
+        shutil.rmtree(Path(state.store.removeprefix("file://")) / "incoming" / place.directory.name, ignore_errors=True)
+        place.remove()
+        click.echo(f"discarded the changes kept for {state.mountpoint}")

@@ -1,0 +1,136 @@
+"""commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor the store."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from volfs.control import client, registry
+from volfs.control.registry import MountState, Place, default_state_dir
+from volfs.exception import Error, ExecutionError
+
+from .main import shared
+from .output import plural, show_json, show_table, size
+
+
+def state_directory(given: str | None) -> Path:
+    return Path(given).absolute() if given else default_state_dir()
+
+
+def ask(state_dir: str | None, mountpoint: str, verb: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+    place, _ = registry.find(state_directory(state_dir), mountpoint)
+    if not place.locked():
+        raise ExecutionError(
+            f"{mountpoint} is not mounted; its uncommitted changes are kept: mount it again to resume,"
+            f" or drop them with `volfs umount --discard {mountpoint}`"
+        )
+    return client.call(place.socket, verb, args)
+
+
+@click.command("commit")
+@click.argument("mountpoint")
+@click.option("-m", "--message", default="", metavar="TEXT", help="Stands in the log")
+@shared("state_dir", "json")
+def commit_command(mountpoint: str, message: str, state_dir: str | None, as_json: bool) -> None:
+    """Publish the changes of the mount at MOUNTPOINT."""
+    report = ask(state_dir, mountpoint, "commit", {"message": message})
+    if as_json:
+        show_json(report)
+    else:
+        show_commit(report)
+
+
+def show_commit(report: dict[str, Any]) -> None:
+    if report["seq"] is None:
+        click.echo("nothing to commit")
+        return
+    removed = f", {report['removed']} removed" if report["removed"] else ""
+    click.echo(f"commit {report['seq']}: {plural(report['files'], 'file')}, {size(report['bytes'])}{removed}")
+    for line in report["lines"]:
+        click.echo(line)
+
+
+@click.command("reload")
+@click.argument("mountpoint")
+@click.option("--discard", is_flag=True, help="Throw uncommitted changes away instead of committing them")
+@shared("state_dir", "json")
+def reload_command(mountpoint: str, discard: bool, state_dir: str | None, as_json: bool) -> None:
+    """Bring the mount at MOUNTPOINT to the latest commit. Refused while files are open."""
+    report = ask(state_dir, mountpoint, "reload", {"discard": discard})
+    if as_json:
+        show_json(report)
+        return
+    if report["committed"] is not None:
+        show_commit(report["committed"])
+    if report["discarded_files"]:
+        click.echo(f"discarded {plural(report['discarded_files'], 'change')}")
+    if report["old"] == report["new"]:
+        click.echo(f"at commit {report['new']}: nothing new")
+    else:
+        click.echo(f"commit {report['old']} -> {report['new']}: {plural(report['changed'], 'path')} changed")
+
+
+@click.command("status")
+@click.argument("mountpoint", required=False)
+@shared("state_dir", "json")
+def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool) -> None:
+    """Tell about the mount at MOUNTPOINT; without it, list all mounts and kept views."""
+    if mountpoint is not None:
+        found = ask(state_dir, mountpoint, "status")
+        if as_json:
+            show_json(found)
+        else:
+            _show_one(found)
+        return
+    all_of_them = [_one(place, state) for place, state in registry.places(state_directory(state_dir))]
+    if as_json:
+        show_json(all_of_them)
+    elif not all_of_them:
+        click.echo("no mounts")
+    else:
+        show_table(
+            ("VOLUME", "MOUNTPOINT", "PID", "BASE", "LATEST", "DIRTY", "OPEN", "STATE"),
+            [
+                (
+                    one["volume"],
+                    one["mountpoint"],
+                    one["pid"] or "-",
+                    one.get("base", "-"),
+                    one.get("latest", "-"),
+                    one.get("dirty_files", "-"),
+                    len(one["open_files"]) if "open_files" in one else "-",
+                    one["state"],
+                )
+                for one in all_of_them
+            ],
+        )
+
+
+def _one(place: Place, state: MountState) -> dict[str, Any]:
+    known: dict[str, Any] = {"volume": state.volume_name, "mountpoint": state.mountpoint, "store": state.store}
+    known["pid"] = 0
+    if not place.locked():
+        return {**known, "state": "kept" if state.pid == 0 else "dead"}
+    try:
+        return {**client.call(place.socket, "status"), "state": "mounted"}
+    except Error as error:
+        return {**known, "pid": state.pid, "state": f"not answering: {error}"}
+
+
+def _show_one(found: dict[str, Any]) -> None:
+    for label, value in (
+        ("volume", f"{found['volume']} ({found['volume_id']})"),
+        ("mountpoint", found["mountpoint"]),
+        ("store", found["store"]),
+        ("pid", found["pid"]),
+        ("base commit", found["base"]),
+        ("latest commit", found["latest"]),
+        ("uncommitted", f"{plural(found['dirty_files'], 'change')}, {size(found['dirty_bytes'])}"),
+        ("staging", size(found["staging_bytes"])),
+        ("open files", len(found["open_files"])),
+    ):
+        click.echo(f"{label:14} {value}")
+    for file in found["open_files"]:
+        click.echo(f"  {file['path']} (pid {file['pid']}, {file['command']})" if file["pid"] else f"  {file['path']}")
+    if found["last_error"]:
+        click.echo(f"last error     {found['last_error']}")

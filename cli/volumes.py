@@ -1,0 +1,141 @@
+"""create, list, info, log, rename, delete: commands on the store."""
+
+import os
+import sys
+
+import click
+
+from volfs.exception import InvalidError
+from volfs.format.root import decode_root
+from volfs.store.commits import Commits
+from volfs.store.store import Store, default_store, open_store
+from volfs.store.volumes import Volume, create_volume, delete_volume, find_volume, list_volumes, rename_volume
+
+from .main import shared
+from .output import plural, show_json, show_table, size, when
+
+
+def _store(url: str | None, *, create: bool = False) -> Store:
+    return open_store(url or default_store(), create=create)
+
+
+@click.command("create")
+@click.argument("name")
+@shared("store", "environment")
+def create_command(name: str, store: str | None, environment: str) -> None:
+    """Make a new, empty volume NAME."""
+    volume = create_volume(
+        _store(store, create=True), environment, name, uid=os.geteuid(), gid=os.getegid(), created_by=str(os.geteuid())
+    )
+    click.echo(f"created {volume.name} ({volume.id})")
+
+
+@click.command("list")
+@shared("store", "environment", "json")
+def list_command(store: str | None, environment: str, as_json: bool) -> None:
+    """List the volumes."""
+    opened = _store(store, create=True)
+    rows = []
+    for volume in list_volumes(opened, environment):
+        latest = Commits(opened.backend, volume.id, volume.name).latest()
+        rows.append((volume, latest))
+    if as_json:
+        show_json([_described(volume, latest.seq if latest else 0) for volume, latest in rows])
+        return
+    table: list[tuple[object, ...]] = []
+    for volume, latest in rows:
+        held = size(decode_root(latest.root).dir.bytes) if latest else "-"
+        table.append((volume.name, latest.seq if latest else "-", held, when(volume.created_at_ns), volume.id))
+    show_table(("NAME", "COMMIT", "SIZE", "CREATED", "ID"), table)
+
+
+def _described(volume: Volume, seq: int) -> dict[str, object]:
+    return {
+        "name": volume.name,
+        "environment": volume.environment,
+        "id": volume.id,
+        "created_at_ns": volume.created_at_ns,
+        "latest": seq,
+    }
+
+
+@click.command("info")
+@click.argument("name")
+@shared("store", "environment", "json")
+def info_command(name: str, store: str | None, environment: str, as_json: bool) -> None:
+    """Tell about volume NAME."""
+    opened = _store(store)
+    volume = find_volume(opened, environment, name)
+    latest = Commits(opened.backend, volume.id, volume.name).latest()
+    found = _described(volume, latest.seq if latest else 0)
+    root = decode_root(latest.root) if latest else None
+    found["store"] = opened.url
+    found["files"] = root.dir.files if root else 0
+    found["entries"] = root.dir.entries if root else 0
+    found["bytes"] = root.dir.bytes + root.link_bytes if root else 0
+    found["committed_at_ns"] = latest.time_ns if latest else None
+    if as_json:
+        show_json(found)
+        return
+    for key, value in found.items():
+        text = when(int(str(value))) if key.endswith("_ns") and value is not None else value
+        click.echo(f"{key.removesuffix('_ns').replace('_', ' '):14} {text if text is not None else '-'}")
+
+
+@click.command("log")
+@click.argument("name")
+@shared("store", "environment", "json")
+def log_command(name: str, store: str | None, environment: str, as_json: bool) -> None:
+    """List the commits of volume NAME, newest first."""
+    opened = _store(store)
+    volume = find_volume(opened, environment, name)
+    history = list(Commits(opened.backend, volume.id, volume.name).history())
+    if as_json:
+        keep = ("seq", "parent", "time_ns", "host", "message", "files", "bytes", "removed", "stored_bytes", "lines")
+        show_json([{key: value for key in keep if (value := getattr(c, key)) is not None} for c in history])
+        return
+    if not history:
+        click.echo(f"{name} has no commit yet")
+        return
+    show_table(
+        ("COMMIT", "TIME", "HOST", "FILES", "BYTES", "MESSAGE"),
+        [(c.seq, when(c.time_ns), c.host, c.files, size(c.bytes), c.message) for c in history],
+    )
+
+
+@click.command("rename")
+@click.argument("old")
+@click.argument("new")
+@click.option("--yes", is_flag=True, help="Do not ask")
+@shared("store", "environment")
+def rename_command(old: str, new: str, yes: bool, store: str | None, environment: str) -> None:
+    """Rename volume OLD to NEW. Mounts of it go on."""
+    opened = _store(store)
+    volume = find_volume(opened, environment, old)
+    _confirm(yes, f"Rename volume {old} to {new}?")
+    rename_volume(opened, volume, new)
+    click.echo(f"renamed {old} to {new}")
+
+
+@click.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask")
+@shared("store", "environment")
+def delete_command(name: str, yes: bool, store: str | None, environment: str) -> None:
+    """Delete volume NAME with all its commits."""
+    opened = _store(store)
+    volume = find_volume(opened, environment, name)
+    latest = Commits(opened.backend, volume.id, volume.name).latest()
+    _confirm(yes, f"Delete volume {name} with {plural(latest.seq if latest else 0, 'commit')}?")
+    delete_volume(opened, volume)
+    click.echo(f"deleted {name}")
+
+
+def _confirm(yes: bool, question: str) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidError(f"{question} Say so with --yes (there is no terminal to ask on)")
+    click.confirm(question, abort=True)
+
+

@@ -1,0 +1,85 @@
+"""Real mounts for tests; none is left behind, also when a test fails."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+VOLFS = Path(sys.executable).with_name("volfs")
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """In CI a skip is a failure: the machine has all that a test may need."""
+    if call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception) and os.environ.get("CI"):
+        raise AssertionError(f"{item.nodeid} was skipped in CI: {call.excinfo.value}")
+
+
+class Host:
+    """A store, a state directory and mountpoints of one test; `run` is the command line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = path / "store"
+        self.state = path / "state"
+        self.env = {**os.environ, "VOLFS_STORE": str(self.store), "VOLFS_STATE": str(self.state)}
+
+    def run(self, *arguments: object, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Runs volfs; *check* is the exit code that is expected, None for any."""
+        done = subprocess.run(
+            [str(VOLFS), *map(str, arguments)], env=self.env, capture_output=True, text=True, check=False, timeout=120
+        )
+        if check is not None:
+            assert done.returncode == check, f"exit {done.returncode}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def mount(self, name: str = "m", *options: object, volume: str = "v") -> Path:
+        point = self.path / name
+        point.mkdir(exist_ok=True)
+        self.run("mount", "--create", volume, point, *options)
+        return point
+
+    def pid(self, point: Path) -> int:
+        for line in self.run("status").stdout.splitlines()[1:]:
+            fields = line.split()
+            if fields[1] == str(point):
+                return int(fields[2])
+        raise AssertionError(f"{point} is not mounted")
+
+    def kill(self, point: Path) -> None:
+        """kill -9 of the daemon; returns when it is gone."""
+        pid = self.pid(point)
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(") ")[1][:1]:
+            pass
+
+    def mounts(self) -> list[str]:
+        rows = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        return [row[4] for row in rows if row[4].startswith(str(self.path) + "/")]
+
+    def clean(self) -> None:
+        for point in reversed(self.mounts()):
+            subprocess.run(["umount", "-l", point], check=False)
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    command = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if os.fsencode(self.path) in command and b"volfs" in command:
+                    os.kill(int(entry.name), signal.SIGKILL)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        pytest.skip("needs root and /dev/fuse")
+    host = Host(tmp_path)
+    yield host
+    host.clean()

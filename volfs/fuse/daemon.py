@@ -1,0 +1,165 @@
+"""From a MountRequest to a running mount, in the background or in front. May import: mount, control, store, view, trio.
+
+The fork comes first: libraries that keep threads do not survive one. The child reports by a pipe.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import trio
+from msgspec.structs import replace
+
+from volfs.control import protocol
+from volfs.control.registry import MountState, Place, normal_path, view_key
+from volfs.control.request import MountRequest
+from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, NotFoundError
+from volfs.format.names import check_sub_path
+from volfs.fuse import mountpoint as at
+from volfs.fuse.mount import Mount, remove_tree
+from volfs.store.store import Store, open_store
+from volfs.store.volumes import Volume, create_volume, find_volume
+from volfs.view.reports import Resumed
+from volfs.view.view import Options, open_view
+
+_log = logging.getLogger("volfs")
+
+
+def run(request: MountRequest) -> str:
+    """Mounts; returns what to tell the user, when the mount answers (in front: when it has ended). Raises Error."""
+    request = replace(request, mountpoint=normal_path(request.mountpoint))
+    check_sub_path(request.sub_path)
+    at.check(request.mountpoint, nonempty=request.nonempty)
+    if request.foreground:
+        logging.basicConfig(level=logging.INFO, format="volfs: %(message)s", stream=sys.stderr)
+
+        def say(text: str) -> None:
+            print(text, file=sys.stderr, flush=True)
+
+        _serve(request, say)
+        return ""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _child(request, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answers:
+        line = answers.readline()
+    if not line:
+        os.waitpid(child, 0)
+        raise ExecutionError("the daemon ended before the mount answered; see its log, or try --foreground")
+    return str(protocol.decode_answer(line).get("text", ""))
+
+
+def _child(request: MountRequest, writer: int) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+
+        def ready(text: str) -> None:
+            os.write(writer, protocol.encode_answer({"text": text}))
+            os.close(writer)
+
+        _serve(request, ready)
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the parent is told, whatever it is
+        failure = error
+        while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+            failure = failure.exceptions[0]  # type: ignore[assignment]
+        _log.error("%s", failure, exc_info=None if isinstance(failure, Error | OSError) else failure)
+        with contextlib.suppress(OSError):  # closed: the mount had been answering, and the log has it
+            os.write(writer, protocol.encode_error(failure))
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
+    store = open_store(request.store, create=request.create)
+    volume = _volume(store, request)
+    key = view_key(store.url, volume.id, request.mountpoint)
+    place = Place(request.state_dir / key)
+    place.make()
+    lock = place.lock()
+    try:
+        if not request.foreground:
+            logging.basicConfig(
+                filename=place.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+            )
+        _check_kept(place, request)
+        state = MountState(
+            store=store.url,
+            environment=request.environment,
+            volume_id=volume.id,
+            volume_name=volume.name,
+            mountpoint=request.mountpoint,
+            sub_path=request.sub_path,
+            read_only=request.read_only,
+            pid=os.getpid(),
+        )
+        incoming = store.root / "incoming" / key
+        fresh = not place.base.exists()
+        try:
+            options = Options(request.read_only, check_sub_path(request.sub_path))
+            view = open_view(store, volume, key, place.base, options)
+            mount = Mount(request, view, place.socket)
+            place.save(state)
+            trio.run(mount.run, lambda: ready(_told(request, view.base.seq, view.resumed)))
+        except BaseException:
+            if fresh and not any(incoming.glob("*")):
+                place.remove()
+                remove_tree(incoming)
+            raise
+        if mount.clean:
+            place.remove()
+            remove_tree(incoming)
+        else:
+            place.save(replace(state, pid=0))
+    finally:
+        os.close(lock)
+
+
+def _volume(store: Store, request: MountRequest) -> Volume:
+    try:
+        return find_volume(store, request.environment, request.volume)
+    except NotFoundError:
+        if not request.create:
+            raise
+    try:
+        return create_volume(store, request.environment, request.volume, uid=os.geteuid(), gid=os.getegid())
+    except AlreadyExistsError:
+        return find_volume(store, request.environment, request.volume)
+
+
+def _check_kept(place: Place, request: MountRequest) -> None:
+    """Kept changes belong to the options under which they were made."""
+    kept = place.load()
+    if kept is None:
+        return
+    if (kept.sub_path, kept.read_only) != (request.sub_path, request.read_only):
+        was = f"--sub-path {kept.sub_path}" if kept.sub_path else "no --sub-path"
+        was += ", --read-only" if kept.read_only else ""
+        raise ConflictError(
+            f"uncommitted changes are kept for {request.mountpoint} ({was}); mount with the same options,"
+            f" or drop them with `volfs umount --discard {request.mountpoint}`"
+        )
+
+
+def _told(request: MountRequest, seq: int, resumed: Resumed | None) -> str:
+    what = f"{request.volume} mounted at {request.mountpoint}"
+    if resumed is None:
+        return f"{what} on commit {seq}"
+    noun = "change" if resumed.changes == 1 else "changes"
+    return f"{what}: resumed {resumed.changes} {noun} on commit {resumed.base}, latest is {resumed.latest}"
+
+

@@ -1,0 +1,254 @@
+"""One mount from its start to its end. May import: all of fuse but daemon, control, view, trio, pyfuse3."""
+
+import errno
+import logging
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyfuse3
+import trio
+
+from volfs.control.request import MountRequest
+from volfs.control.server import serve
+from volfs.control.verbs import Verbs
+from volfs.exception import BusyError, Error
+from volfs.fuse import mountpoint as at
+from volfs.fuse.holders import device_of, holders
+from volfs.fuse.inband import InBand
+from volfs.fuse.operations import Operations
+from volfs.view.changes import Changes
+from volfs.view.reload import Kernel, open_files, reload
+from volfs.view.reports import CommitReport, OpenFile, ReloadReport
+from volfs.view.view import View
+
+_log = logging.getLogger("volfs")
+
+_WORKERS = 12
+_ANSWER_S = 5.0
+_PATIENCE_S = 10.0  # how long an end by signal waits for a busy mount
+
+
+class Mount:
+    """`control.verbs.Target` of one mount."""
+
+    def __init__(self, request: MountRequest, view: View, socket_path: Path) -> None:
+        self._request = request
+        self._view = view
+        self._socket = socket_path
+        self._device = (-1, -1)
+        self._action = request.on_unmount
+        self._kernel = Kernel(self._flush, self._holders, self._invalidate)
+        self._started_ns = time.time_ns()
+
+    # --- the mount's life
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Mounts, serves until unmounted or told to end. *ready* is called when the mount answers."""
+        request, view = self._request, self._view
+        verbs = Verbs(self)
+        sync = self._commit_on_sync if request.commit_on_sync and not request.read_only else None
+        operations = Operations(view, InBand(view, verbs), sync)
+        pyfuse3.init(
+            operations,
+            request.mountpoint,
+            at.options(
+                view.volume.id,
+                request.sub_path,
+                allow_other=request.allow_other,
+                read_only=request.read_only,
+                more=request.fuse_options,
+            ),
+        )
+        clean = False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_by_signal)
+                nursery.start_soon(serve, self._socket, verbs)
+                nursery.start_soon(self._announce, ready)
+                nursery.start_soon(self._housekeeping)
+                if request.commit_interval_s:
+                    nursery.start_soon(self._commit_now_and_then)
+                await pyfuse3.main(_WORKERS, _WORKERS)
+                clean = True
+                with trio.move_on_after(_ANSWER_S):
+                    await verbs.wait_idle()  # who asked for the unmount is told
+                nursery.cancel_scope.cancel()
+        finally:
+            pyfuse3.close(unmount=not clean)
+        await self._last_word()
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        await trio.to_thread.run_sync(os.stat, self._request.mountpoint)
+        self._device = device_of(self._request.mountpoint) or self._device
+        ready()
+        _notify_systemd(b"READY=1")
+
+    async def _end_by_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                break
+        _notify_systemd(b"STOPPING=1")
+        deadline = trio.current_time() + _PATIENCE_S
+        while True:
+            try:
+                await trio.to_thread.run_sync(lambda: at.unmount(self._request.mountpoint, lazy=False))
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY or trio.current_time() > deadline:
+                    break
+            await trio.sleep(0.2)
+        _log.warning("%s is busy; unmounting lazily", self._request.mountpoint)
+        await trio.to_thread.run_sync(self._flush)
+        await trio.to_thread.run_sync(lambda: at.unmount(self._request.mountpoint, lazy=True))
+        pyfuse3.terminate()
+
+    async def _housekeeping(self) -> None:
+        """Full segments become durable, and dead ranges free, while nobody waits for it."""
+        while True:
+            await trio.sleep(1)
+            try:
+                self._view.core.staging.punch()
+                if len(self._view.core.staging.unsynced()) > 1:
+                    await self._view.fsync()
+            except OSError as error:
+                _log.warning("staging: %s", error)
+
+    async def _commit_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(self._request.commit_interval_s)
+            try:
+                await self.commit("")
+            except (Error, OSError) as error:
+                _log.error("commit by interval: %s", error)
+
+    async def _commit_on_sync(self) -> None:
+        await self.commit("")
+
+    async def _last_word(self) -> None:
+        """After the unmount: publish or drop what is left, if told so. The kernel has flushed all it had."""
+        if self._action == "commit":
+            report = await self._view.commit("", lambda: None)
+            _log.info("committed at unmount: %s", report.seq)
+        elif self._action == "discard":
+            self._view.core.staging.drop()
+            self._view.core.inodes.dirty.clear()
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing uncommitted is left."""
+        return not self._view.core.inodes.dirty
+
+    # --- verbs
+
+    async def status(self) -> dict[str, Any]:
+        view, request = self._view, self._request
+        found = await trio.to_thread.run_sync(self._holders)
+        latest = await trio.to_thread.run_sync(view.target.commits.latest)
+        files = [file for file in open_files(view, found)]
+        return {
+            "volume": view.volume.name,
+            "volume_id": view.volume.id,
+            "environment": request.environment,
+            "mountpoint": request.mountpoint,
+            "pid": os.getpid(),
+            "store": view.store.url,
+            "sub_path": request.sub_path,
+            "base": view.base.seq,
+            "latest": latest.seq if latest is not None else 0,
+            "dirty_files": view.dirty_files,
+            "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
+            "staging_bytes": view.staged_bytes,
+            "open_files": [_plain(file) for file in files],
+            "read_only": request.read_only,
+            "started_ns": self._started_ns,
+            "options": {
+                "on_unmount": request.on_unmount,
+                "commit_interval": request.commit_interval_s,
+                "commit_on_sync": request.commit_on_sync,
+                "allow_other": request.allow_other,
+                "fuse_options": list(request.fuse_options),
+            },
+        }
+
+    async def commit(self, message: str) -> CommitReport:
+        return await self._view.commit(message, self._flush)
+
+    async def reload(self, *, discard: bool) -> ReloadReport:
+        return await reload(self._view, self._kernel, discard=discard)
+
+    async def unmount(self, action: str, *, lazy: bool) -> CommitReport | None:
+        """Raises BusyError with the holders."""
+        report = None
+        if action == "commit":
+            report = await self.commit("")
+        try:
+            await trio.to_thread.run_sync(lambda: at.unmount(self._request.mountpoint, lazy=lazy))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise await self._busy() from None
+        self._action = action or self._action
+        return report
+
+    async def _busy(self) -> BusyError:
+        found = await trio.to_thread.run_sync(self._holders)
+        names = sorted({f"pid {pid} ({command})" for _, pid, command in found})
+        who = ", ".join(names) or "a process not seen from here"
+        paths = tuple(file.path for file in open_files(self._view, found))
+        files = f": {', '.join(paths[:8])}" if paths else ""
+        return BusyError(f"{self._request.mountpoint} is busy{files}; held by {who}; close, or use --lazy", paths)
+
+    # --- the kernel, from threads
+
+    def _flush(self) -> None:
+        at.sync_all(self._request.mountpoint)
+
+    def _holders(self) -> list[tuple[int, int, str]]:
+        return holders(self._device)
+
+    def _invalidate(self, changes: Changes) -> None:
+        for parent, name in changes.entries:
+            _unless_unknown(pyfuse3.invalidate_entry, self._node(parent), name)
+        for ino in changes.inodes:
+            _unless_unknown(pyfuse3.invalidate_inode, self._node(ino))
+
+    def _node(self, ino: int) -> int:
+        return pyfuse3.ROOT_INODE if ino == self._view.root_ino else ino
+
+
+def _unless_unknown(call: Callable[..., None], *arguments: object) -> None:
+    """What the kernel does not hold needs no invalidation."""
+    try:
+        call(*arguments)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY):
+            raise
+
+
+def _plain(file: OpenFile) -> dict[str, Any]:
+    return {"path": file.path, "pid": file.pid, "command": file.command}
+
+
+def _notify_systemd(state: bytes) -> None:
+    """sd_notify(3), when systemd started us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.connect("\0" + address[1:] if address.startswith("@") else address)
+            sender.sendall(state)
+        except OSError as error:
+            _log.warning("systemd was not told %s: %s", state.decode(), error)
+
+
+def remove_tree(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,86 @@
+"""The place where a view is shown: checked before, mounted, unmounted. May import: holders, exception."""
+
+import ctypes
+import errno
+import os
+import shutil
+import subprocess
+
+from volfs.exception import AlreadyExistsError, ConflictError, ExecutionError, InvalidError, NotFoundError
+from volfs.fuse.holders import mounts
+
+KIND = "fuse.volfs"
+_MNT_DETACH = 2  # sys/mount.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(mountpoint: str, *, nonempty: bool) -> None:
+    """Unmounts what a dead daemon left there. Raises NotFoundError, InvalidError, ConflictError, AlreadyExistsError."""
+    here = [kind for _, _, path, kind, _ in mounts("self") if path == mountpoint]
+    if here and here[-1] == KIND:
+        if _answers(mountpoint):
+            raise AlreadyExistsError(f"{mountpoint} is a volfs mount already; `volfs umount` it first")
+        unmount(mountpoint, lazy=True)
+    try:
+        names = os.listdir(mountpoint)
+    except FileNotFoundError:
+        raise NotFoundError(f"mountpoint {mountpoint} does not exist; make the directory first") from None
+    except NotADirectoryError:
+        raise InvalidError(f"mountpoint {mountpoint} is not a directory") from None
+    except OSError as error:
+        raise ExecutionError(f"mountpoint {mountpoint} cannot be used: {error.strerror}") from error
+    if names and not nonempty:
+        raise ConflictError(f"mountpoint {mountpoint} is not empty; empty it, or give --nonempty to hide what is there")
+
+
+def _answers(mountpoint: str) -> bool:
+    """False for a mount whose daemon is dead."""
+    try:
+        os.statvfs(mountpoint)  # not stat: the kernel would answer from its cache
+    except OSError as error:
+        return error.errno not in (errno.ENOTCONN, errno.ECONNABORTED)
+    return True
+
+
+def options(volume_id: str, sub_path: str, *, allow_other: bool, read_only: bool, more: tuple[str, ...]) -> set[str]:
+    """What libfuse is given."""
+    source = f"volfs:{volume_id}/{sub_path}" if sub_path else f"volfs:{volume_id}"
+    found = {f"fsname={_escaped(source)}", "subtype=volfs", "default_permissions", *more}
+    if allow_other:
+        found.add("allow_other")
+    if read_only:
+        found.add("ro")
+    return found
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(",", "\\,")
+
+
+def unmount(mountpoint: str, *, lazy: bool) -> None:
+    """Raises OSError (EBUSY). Blocks; not on the loop's thread."""
+    if os.geteuid() == 0:
+        if _libc.umount2(os.fsencode(mountpoint), _MNT_DETACH if lazy else 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), mountpoint)
+        return
+    program = shutil.which("fusermount3")
+    if program is None:
+        raise ExecutionError("fusermount3 is not installed; install the package fuse3")
+    command = [program, "-u", *(["-z"] if lazy else []), "--", mountpoint]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        number = errno.EBUSY if "busy" in done.stderr.lower() else errno.EPERM
+        raise OSError(number, os.strerror(number), mountpoint)
+
+
+def sync_all(mountpoint: str) -> None:
+    """syncfs(2): what the kernel holds dirty of this mount arrives. Blocks with the GIL released, not as
+    pyfuse3.syncfs does, which deadlocks with the daemon's own WRITE requests."""
+    fd = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), mountpoint)
+    finally:
+        os.close(fd)

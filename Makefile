@@ -40,10 +40,11 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench.operations
 
 soak: setup
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.tree.merge.fuzz 50000
+	$(BIN)/python -m tests.mount.kills 200
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

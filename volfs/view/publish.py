@@ -185,7 +185,8 @@ def publish(
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
-    The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *keep*: packs that must be kept whatever little of them is needed (unlinked files that are still open).
+    The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *keep*: packs that must
+    be kept whatever little of them is needed (unlinked files that are still open).
     """
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")

@@ -77,10 +77,9 @@ def _busy(view: View, holders: list[tuple[int, int, str]]) -> BusyError:
     files = open_files(view, holders)
     shown = ", ".join(f"{f.path} (pid {f.pid}, {f.command})" if f.pid else f.path for f in files[:8])
     more = f" and {len(files) - 8} more" if len(files) > 8 else ""
-    noun = "file is" if len(files) == 1 else "files are"
-    return BusyError(
-        f"reload refused: {len(files)} {noun} open: {shown}{more}; close and try again", tuple(f.path for f in files)
-    )
+    paths = tuple(sorted({file.path for file in files}))
+    noun = "file is" if len(paths) == 1 else "files are"
+    return BusyError(f"reload refused: {len(paths)} {noun} open: {shown}{more}; close and try again", paths)
 
 
 async def _reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:

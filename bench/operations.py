@@ -1,4 +1,4 @@
-"""Per-operation times of a mount against the disk below and fuse-overlayfs, in one run. `make bench` prints the table."""
+"""Per-operation times of a mount against the disk below and fuse-overlayfs in one run: the table of `make bench`."""
 
 import os
 import shutil

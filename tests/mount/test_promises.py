@@ -126,7 +126,7 @@ def test_what_was_written_survives_a_killed_daemon(host: Host) -> None:
     host.kill(point)
     with pytest.raises(OSError) as caught:
         os.listdir(point)
-    assert caught.value.errno == errno.ENOTCONN
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     told = host.run("mount", "v", point).stdout
     assert "resumed" in told and "on commit 1, latest is 1" in told
     assert (point / "d" / "f").read_bytes() == b"x" * 300_000

@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up what they use.
-PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs
+PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs libpython3-testsuite
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 BIN := $(VENV)/bin

@@ -67,8 +67,10 @@ class Packs:
 
     def incoming(self, view: str) -> Path:
         """Where a view's segments grow: in the store, so that they can be linked. Made if absent."""
-        path = self._store.root / "incoming" / view
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._store.root / "incoming"
+        path.mkdir(mode=0o700, exist_ok=True)
+        path /= view
+        path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     def _file(self, pack: bytes) -> _Open:

@@ -1,9 +1,16 @@
 # `make demo` and `make test` are all a newcomer needs; both set up what they use.
-PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs libpython3-testsuite
+PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs python3
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
+
+# Installs those of the packages $(1) that are missing.
+define install
+	missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
+endef
 
 .PHONY: help setup demo test quick lint bench soak clean
 
@@ -18,9 +25,8 @@ help:
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml Makefile
-	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
-	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $$missing >/dev/null; fi
+	@$(call install,$(PACKAGES))
+	@$(call install,libpython$$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')-testsuite)
 	@python=$$(sh .ci/python) && echo "python: $$python" && \
 	  { [ -x $(BIN)/python ] || $$python -m venv $(VENV); }
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,progress]'

@@ -1,5 +1,6 @@
 """One mount from its start to its end. May import: all of fuse but daemon, control, view, trio, pyfuse3."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -19,6 +20,7 @@ from volfs.control.server import serve
 from volfs.control.verbs import Verbs
 from volfs.exception import BusyError, Error
 from volfs.fuse import mountpoint as at
+from volfs.fuse.device import Device, open_device
 from volfs.fuse.holders import device_of, holders
 from volfs.fuse.inband import InBand
 from volfs.fuse.operations import Operations
@@ -54,19 +56,11 @@ class Mount:
         verbs = Verbs(self)
         sync = self._commit_on_sync if request.commit_on_sync and not request.read_only else None
         operations = Operations(view, InBand(view, verbs), sync)
-        pyfuse3.init(
-            operations,
-            request.mountpoint,
-            at.options(
-                view.volume.id,
-                request.sub_path,
-                allow_other=request.allow_other,
-                read_only=request.read_only,
-                more=request.fuse_options,
-            ),
-        )
+        device = self._init(operations)
         clean = False
         try:
+            if device is not None:
+                await device.start()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_by_signal)
                 nursery.start_soon(serve, self._socket, verbs)
@@ -80,8 +74,43 @@ class Mount:
                     await verbs.wait_idle()  # who asked for the unmount is told
                 nursery.cancel_scope.cancel()
         finally:
-            pyfuse3.close(unmount=not clean)
+            if device is not None and not clean:
+                _unmount_quietly(request.mountpoint)
+            pyfuse3.close(unmount=device is None and not clean)
         await self._last_word()
+
+    def _init(self, operations: Operations) -> Device | None:
+        """Mounts: by ourselves where that is allowed, else (None) as libfuse does it."""
+        request, volume_id = self._request, self._view.volume.id
+        device = None
+        if os.geteuid() == 0 and not request.fuse_options:
+            source = at.source_of(volume_id, request.sub_path)
+            try:
+                device = open_device(
+                    request.mountpoint,
+                    source,
+                    allow_other=request.allow_other,
+                    read_only=request.read_only,
+                    more=(),
+                )
+            except OSError as error:
+                _log.warning("mount(2): %s; mounting as libfuse does", error)
+        if device is not None:
+            try:
+                pyfuse3.init(operations, device.path, {"fsname=volfs"})
+            except BaseException:
+                _unmount_quietly(request.mountpoint)
+                raise
+            return device
+        options = at.options(
+            volume_id,
+            request.sub_path,
+            allow_other=request.allow_other,
+            read_only=request.read_only,
+            more=request.fuse_options,
+        )
+        pyfuse3.init(operations, request.mountpoint, options)
+        return None
 
     async def _announce(self, ready: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(os.stat, self._request.mountpoint)
@@ -220,6 +249,12 @@ class Mount:
 
     def _node(self, ino: int) -> int:
         return pyfuse3.ROOT_INODE if ino == self._view.root_ino else ino
+
+
+def _unmount_quietly(mountpoint: str) -> None:
+    """After a failure: what went wrong is told already."""
+    with contextlib.suppress(OSError):
+        at.unmount(mountpoint, lazy=True)
 
 
 def _unless_unknown(call: Callable[..., None], *arguments: object) -> None:

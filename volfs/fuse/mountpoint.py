@@ -44,13 +44,17 @@ def _answers(mountpoint: str) -> bool:
 
 def options(volume_id: str, sub_path: str, *, allow_other: bool, read_only: bool, more: tuple[str, ...]) -> set[str]:
     """What libfuse is given."""
-    source = f"volfs:{volume_id}/{sub_path}" if sub_path else f"volfs:{volume_id}"
-    found = {f"fsname={_escaped(source)}", "subtype=volfs", "default_permissions", *more}
+    found = {f"fsname={_escaped(source_of(volume_id, sub_path))}", "subtype=volfs", "default_permissions", *more}
     if allow_other:
         found.add("allow_other")
     if read_only:
         found.add("ro")
     return found
+
+
+def source_of(volume_id: str, sub_path: str) -> str:
+    """What mount tables show as the mount's source."""
+    return f"volfs:{volume_id}/{sub_path}" if sub_path else f"volfs:{volume_id}"
 
 
 def _escaped(text: str) -> str:

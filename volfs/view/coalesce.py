@@ -1,8 +1,8 @@
 """What a commit makes of a file's staged pieces: few blocks, little written twice. May import: content, tree, format.
 
-Whole blocks are referenced where they lie in the log. Small pieces that touch are joined; a dirty run under a quarter
-block becomes a block of its own, until a block's range has four pieces, then the range is written whole: sqlite's
-pages cost 1.1 times their size so (docs/performance.md), and a read of 128 KiB never needs more than four blocks.
+Up to four pieces of a block's range are referenced where they lie in the log. Of more, those that touch are joined; a
+dirty run under a quarter block becomes a block of its own, until four pieces are not enough, then the range is written
+whole: a read of 128 KiB never needs more than a few blocks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -78,8 +78,8 @@ def _same(extent: Extent, there: dict[int, Extent]) -> Extent:
 
 def _joined(tools: Tools, found: Sequence[Extent]) -> list[Extent]:
     """The pieces of one block's range, joined where that is due."""
-    if len(found) == 1 and found[0].ref.pack not in tools.doomed:
-        return list(found)
+    if len(found) <= MAX_PIECES and all(extent.ref.pack not in tools.doomed for extent in found):
+        return list(found)  # where it lies: a small file written in two goes is not written again
     result: list[Extent] = []
     for run in _runs(found, lambda left, right: True):
         fresh = list(_runs(run, lambda left, right: _fresh(tools, left) and _fresh(tools, right)))

@@ -1,5 +1,6 @@
 """A family's packs. May import: keys, store, format. Thread-safe; blocks."""
 
+import errno
 import os
 import threading
 import time
@@ -13,6 +14,8 @@ from volfs.store import keys
 from volfs.store.store import Store
 
 _OPEN_FILES = 64
+# What RWF_NOWAIT says when it would wait, and where the file system does not know it (tmpfs).
+WOULD_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP)
 
 
 class _Open:
@@ -49,8 +52,10 @@ class Packs:
         buffer = bytearray(length)
         try:
             done = os.preadv(self._file(pack).fd, [buffer], offset, os.RWF_NOWAIT)
-        except BlockingIOError:
-            return None
+        except OSError as error:
+            if error.errno in WOULD_WAIT:
+                return None
+            raise
         return bytes(buffer) if done == length else None
 
     def add(self, pack: bytes, path: Path) -> None:

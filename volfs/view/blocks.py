@@ -11,6 +11,7 @@ from volfs.exception import DamageError
 from volfs.format.entry import Ref
 from volfs.format.hashing import BlockHash
 from volfs.format.node import Node
+from volfs.store.packs import WOULD_WAIT
 from volfs.tree.want import Missing
 from volfs.view.segments import Segment
 
@@ -81,8 +82,10 @@ class Blocks:
         if segment is not None:
             try:
                 data = os.preadv(segment.fd, [buffer := bytearray(ref.stored)], ref.offset, os.RWF_NOWAIT)
-            except BlockingIOError:
-                return None
+            except OSError as error:
+                if error.errno in WOULD_WAIT:
+                    return None
+                raise
             return self._verified(ref, bytes(buffer)) if data == ref.stored else None
         found = self._packs.read_nowait(ref.pack, ref.offset, ref.stored)
         return None if found is None else self._verified(ref, found)

@@ -1,0 +1,60 @@
+"""The control socket: only for its owner, and nothing sent to it harms the daemon."""
+
+import json
+import os
+import socket
+import stat
+
+import pytest
+
+from tests.conftest import Host
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\n",
+        b"garbage\n",
+        b"\xff\xfe\n",
+        b"[" * 60_000 + b"\n",
+        b"x" * 200_000,
+        b'{"v": 99, "verb": "status"}\n',
+        b'{"v": 1, "verb": "explode"}\n',
+        b'{"v": 1, "verb": "commit", "args": {"message": 5}}\n',
+        b'{"v": 1, "verb": "unmount", "args": {"action": "burn"}}\n',
+        b'{"v": 1, "verb": "commit", "args": {"message": "' + b"m" * 5000 + b'"}}\n',
+        b'{"v": 1, "verb": "st',
+    ],
+)
+def test_bad_input_is_answered_or_dropped_and_the_daemon_goes_on(host: Host, data: bytes) -> None:
+    point = host.mount()
+    [path] = host.state.glob("*/socket")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    directory = os.open(path.parent, os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(f"/proc/self/fd/{directory}/socket")
+        try:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.makefile("rb").readline()
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+    os.close(directory)
+    if answer:
+        assert json.loads(answer)["error"]["message"]
+    assert json.loads(host.run("status", point, "--json").stdout)["volume"] == "v"
+
+
+def test_commands_name_what_is_wrong(host: Host) -> None:
+    plain = host.path / "plain"
+    plain.mkdir()
+    assert "not a volfs mount" in host.run("commit", plain, check=4).stderr
+    point = host.mount()
+    (point / "d").mkdir()
+    assert f"inside the volfs mount {point}" in host.run("commit", point / "d", check=4).stderr
+    assert "--yes" in host.run("delete", "v", check=2).stderr
+    assert "1 to 64" in host.run("create", "a/b", check=2).stderr
+    assert "exists already" in host.run("create", "v", check=2).stderr
+    host.run("create", check=2)
+    assert json.loads(host.run("list", "--json").stdout)[0]["name"] == "v"

@@ -23,6 +23,7 @@ from volfs.fuse import mountpoint as at
 from volfs.fuse.device import Device, open_device
 from volfs.fuse.holders import device_of, holders
 from volfs.fuse.inband import InBand
+from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
 from volfs.view.changes import Changes
 from volfs.view.reload import Kernel, open_files, reload
@@ -59,6 +60,7 @@ class Mount:
         device = self._init(operations)
         clean = False
         try:
+            Turns().install()
             if device is not None:
                 await device.start()
             async with trio.open_nursery() as nursery:

@@ -33,6 +33,7 @@ def test_a_full_disk_is_told_to_the_writer_and_the_view_goes_on(host: Host, smal
     (point / "kept").rename(point / "renamed")
     ballast.unlink()
     (point / "more").write_bytes(b"m" * 1_000_000)
+    assert "some writes since the last commit are lost" in host.run("commit", point, check=1).stderr
     assert "commit 1" in host.run("commit", point).stdout
     other = host.mount("other", "--read-only")
     assert sorted(path.name for path in other.iterdir()) == ["more", "renamed"]

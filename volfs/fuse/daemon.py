@@ -113,7 +113,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
         incoming = store.root / "incoming" / key
         fresh = not place.base.exists()
         try:
-            options = Options(request.read_only, check_sub_path(request.sub_path))
+            options = Options(request.read_only, check_sub_path(request.sub_path), kernel_times=True)
             view = open_view(store, volume, key, place.base, options, clock_ns=_kernel_time_ns)
             mount = Mount(request, view, place.socket)
             place.save(state)

@@ -33,12 +33,18 @@ class Device:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._serving = -1
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     @property
     def path(self) -> str:
         """What `pyfuse3.init` is given as mountpoint."""
         return f"/dev/fd/{self._theirs.fileno()}"
+
+    def notify(self, code: int) -> bool:
+        """Tells the kernel one thing that needs no more words. Raises OSError (EINVAL: it does not know that)."""
+        os.write(self._serving, _OUT_HEADER.pack(_OUT_HEADER.size, code, 0))
+        return True
 
     async def start(self) -> None:
         """Answers INIT, and puts the device in the socket's place. Raises ExecutionError, OSError."""
@@ -55,7 +61,8 @@ class Device:
             reply = self._ours.recv(1 << 16)
             nursery.cancel_scope.cancel()
         os.write(self._fd, _with_flags(reply, offered))
-        os.dup2(self._fd, self._theirs.fileno(), inheritable=False)
+        self._serving = self._theirs.fileno()
+        os.dup2(self._fd, self._serving, inheritable=False)
         os.close(self._fd)
         self._fd = -1
         self._theirs.detach()  # libfuse closes it

@@ -18,7 +18,7 @@ import trio
 from volfs.control.request import MountRequest
 from volfs.control.server import serve
 from volfs.control.verbs import Verbs
-from volfs.exception import BusyError, Error
+from volfs.exception import BusyError, Error, ExecutionError
 from volfs.fuse import mountpoint as at
 from volfs.fuse.device import Device, open_device
 from volfs.fuse.holders import device_of, holders
@@ -34,6 +34,8 @@ _log = logging.getLogger("volfs")
 
 _WORKERS = 12
 _ANSWER_S = 5.0
+_MANY_NAMES = 50_000  # 21 us each to invalidate: then all names at once, and a LOOKUP at the next use of each
+_NOTIFY_INC_EPOCH = 8  # linux/fuse.h, protocol 7.44
 _PATIENCE_S = 10.0  # how long an end by signal waits for a busy mount
 
 
@@ -45,8 +47,9 @@ class Mount:
         self._view = view
         self._socket = socket_path
         self._device = (-1, -1)
+        self._fuse: Device | None = None
         self._action = request.on_unmount
-        self._kernel = Kernel(self._flush, self._holders, self._invalidate)
+        self._kernel = Kernel(self._flush, self._holders, self._invalidate, self._look)
         self._started_ns = time.time_ns()
 
     # --- the mount's life
@@ -57,7 +60,7 @@ class Mount:
         verbs = Verbs(self)
         sync = self._commit_on_sync if request.commit_on_sync and not request.read_only else None
         operations = Operations(view, InBand(view, verbs), sync)
-        device = self._init(operations)
+        device = self._fuse = self._init(operations)
         clean = False
         try:
             Turns().install()
@@ -135,7 +138,10 @@ class Mount:
                     break
             await trio.sleep(0.2)
         _log.warning("%s is busy; unmounting lazily", self._request.mountpoint)
-        await trio.to_thread.run_sync(self._flush)
+        try:
+            await trio.to_thread.run_sync(self._flush)
+        except ExecutionError as error:
+            _log.error("%s", error)
         await trio.to_thread.run_sync(lambda: at.unmount(self._request.mountpoint, lazy=True))
         pyfuse3.terminate()
 
@@ -238,16 +244,38 @@ class Mount:
     # --- the kernel, from threads
 
     def _flush(self) -> None:
-        at.sync_all(self._request.mountpoint)
+        """Raises ExecutionError once for data that the kernel had promised to write and could not."""
+        try:
+            at.sync_all(self._request.mountpoint)
+        except OSError as error:
+            raise ExecutionError(
+                f"{self._request.mountpoint}: {error.strerror}: some writes since the last commit are lost; their "
+                "programs were told by fsync or close. Look at the files, then try again"
+            ) from error
 
     def _holders(self) -> list[tuple[int, int, str]]:
         return holders(self._device)
 
     def _invalidate(self, changes: Changes) -> None:
-        for parent, name in changes.entries:
-            _unless_unknown(pyfuse3.invalidate_entry, self._node(parent), name)
+        if len(changes.entries) < _MANY_NAMES or not self._all_names():
+            for parent, name in changes.entries:
+                _unless_unknown(pyfuse3.invalidate_entry, self._node(parent), name)
         for ino in changes.inodes:
             _unless_unknown(pyfuse3.invalidate_inode, self._node(ino))
+
+    def _all_names(self) -> bool:
+        """Has the kernel look every name up again (FUSE_NOTIFY_INC_EPOCH, Linux 6.16). False where it cannot."""
+        try:
+            return self._fuse is not None and self._fuse.notify(_NOTIFY_INC_EPOCH)
+        except OSError as error:
+            _log.debug("no epochs in this kernel: %s", error)
+            return False
+
+    def _look(self, paths: list[bytes]) -> None:
+        top = os.fsencode(self._request.mountpoint)
+        for path in paths:
+            with contextlib.suppress(OSError):
+                os.stat(top + b"/" + path)
 
     def _node(self, ino: int) -> int:
         return pyfuse3.ROOT_INODE if ino == self._view.root_ino else ino

@@ -29,7 +29,7 @@ class Operations(pyfuse3.Operations):
     """*inband* answers the root's `user.volfs.*` attributes; *sync* is called for `sync MOUNTPOINT`."""
 
     supports_dot_lookup = False
-    enable_writeback_cache = False
+    enable_writeback_cache = True
     enable_acl = False
 
     def __init__(self, view: View, inband: Verb, sync: Callable[[], Awaitable[None]] | None) -> None:
@@ -169,13 +169,14 @@ class Operations(pyfuse3.Operations):
 
     # --- files
 
-    async def _gate(self) -> None:
-        """A reload is deciding whether files are open: who opens one now waits."""
-        while self._view.gate is not None:
-            await self._view.gate.wait()
-
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        await self._gate()
+        generations = self._view.core.inodes.generations
+        before = generations.get(inode)
+        if self._view.gate is not None:
+            while self._view.gate is not None:
+                await self._view.gate.done.wait()
+            if generations.get(inode) != before:
+                raise FUSEError(errno.ESTALE)  # the kernel's inode is the old one: it looks the path up again
         await self._do(self._files.open, inode, flags, _caller(ctx))
         if ctx.uid != 0 and flags & os.O_ACCMODE:
             self._openers.add(inode)
@@ -184,7 +185,8 @@ class Operations(pyfuse3.Operations):
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        await self._gate()
+        while self._view.gate is not None and not self._view.gate.swapped.is_set():
+            await self._view.gate.swapped.wait()
         attr = await self._do(self._files.create, self._ino(parent_inode), name, mode, flags, _caller(ctx))
         if ctx.uid != 0:
             self._openers.add(attr.ino)
@@ -239,7 +241,7 @@ class Operations(pyfuse3.Operations):
                 if not pyfuse3.readdir_reply(token, name, self._entry(attr), cookie):
                     return
                 if name not in (b".", b".."):
-                    self._listing.count_lookup(attr.ino)
+                    self._listing.count_lookup(fh, name, attr.ino)
                 start_id = cookie
             if not page:
                 return

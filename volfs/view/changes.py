@@ -1,5 +1,6 @@
 """What a new base means for a kernel that cached the old one. May import: inodes, tree.delta, format. Blocks."""
 
+import stat
 from dataclasses import dataclass, field
 
 from volfs.format.hashing import name_hash
@@ -10,10 +11,16 @@ from volfs.tree.want import Load
 
 @dataclass(slots=True)
 class Changes:
-    """*inodes* whose attributes, content or listing differ; *entries* (directory, name) that mean something else;
-    *moves* the new places (parent, name hash; 0, 0 for the link table) of inodes; *names* counts what differs."""
+    """What differs between two trees.
+
+    *inodes* whose attributes or listing differ; *files*, regular ones that differ in anything, with the names they are
+    known to have or to have had; *entries* (directory, name) that mean something else; *moves* the new places (parent,
+    name hash; 0, 0 for the link table) of inodes; *moved* the directories that stand elsewhere; *names* counts.
+    """
 
     inodes: set[int] = field(default_factory=set)
+    files: dict[int, set[tuple[int, bytes]]] = field(default_factory=dict)
+    moved: list[int] = field(default_factory=list)
     entries: set[tuple[int, bytes]] = field(default_factory=set)
     moves: dict[int, tuple[int, int]] = field(default_factory=dict)
     names: int = 0
@@ -25,10 +32,16 @@ def changes_between(load: Load, old: Root, new: Root) -> Changes:
     found = Changes(entries=set(delta.changed))
     for directory, _ in delta.changed:
         found.inodes.add(directory)
+    rewritten = set()
     for ino, record in delta.new.files.items():
         before = delta.old.files.get(ino)
         if before != record:
-            found.inodes.add(ino)
+            if stat.S_ISREG(record.mode):
+                found.files[ino] = delta.old.names.get(ino, set()) | delta.new.names.get(ino, set())
+            else:
+                found.inodes.add(ino)
+            if before is not None:
+                rewritten.add(ino)
         if ino in delta.new.linked:
             found.moves[ino] = (0, 0)
         else:
@@ -38,9 +51,10 @@ def changes_between(load: Load, old: Root, new: Root) -> Changes:
         if delta.old.directories.get(ino) != record:
             found.inodes.add(ino)
         if ino in delta.new.places:
-            parent, name = delta.new.places[ino]
-            found.moves[ino] = (parent, name_hash(name))
+            place = delta.new.places[ino]
+            found.moves[ino] = (place[0], name_hash(place[1]))
+            if delta.old.places.get(ino, place) != place:
+                found.moved.append(ino)
     found.inodes |= delta.old.files.keys() - delta.new.files.keys()
-    rewritten = {ino for ino in found.inodes & delta.new.files.keys() if ino in delta.old.files}
     found.names = len({ino for pair in delta.changed.values() for ino in pair if ino} | rewritten)
     return found

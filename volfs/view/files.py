@@ -5,12 +5,13 @@ Reading comes in two halves: `plan` (on the loop, atomic) says which blocks, `at
 
 import errno
 import os
+import stat
 
 from volfs.format.entry import Extent
 from volfs.view.attributes import MAX_FILE_BYTES, Attributes
 from volfs.view.content import pieces
 from volfs.view.core import Caller, Core, fail
-from volfs.view.inodes import Attr
+from volfs.view.inodes import Attr, Live
 from volfs.view.namespace import Namespace
 
 _SWEEP_ABOVE = 20_000  # live objects; more, and the clean ones are looked for
@@ -40,7 +41,18 @@ class Files:
         self.open_count += 1
 
     def create(self, parent: int, name: bytes, mode: int, flags: int, caller: Caller) -> Attr:
-        """Makes a regular file and opens it."""
+        """Makes a regular file and opens it; opens the one there is, without O_EXCL: the kernel did not know of it.
+
+        Raises ESTALE when something else is there: then the kernel looks again.
+        """
+        there = None if flags & os.O_EXCL else self._core.inodes.child(parent, name)
+        if there is not None:
+            if not stat.S_ISREG(there.mode):
+                raise fail(errno.ESTALE)
+            if not isinstance(there, Live):
+                self._core.inodes.touch_entry(parent, name, there)
+            self.open(there.ino, flags, caller)
+            return self._namespace.lookup(parent, name)
         attr = self._namespace.mknod(parent, name, 0o100000 | mode & 0o7777, 0, caller)
         self.open(attr.ino, flags & ~os.O_TRUNC, caller)
         return attr

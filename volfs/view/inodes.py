@@ -166,6 +166,7 @@ class Inodes:
         self.generations: dict[int, int] = {}
         self.committing: dict[int, Live] = {}  # those a running commit has taken
         self._known: dict[int, int] = {}
+        self._linked_names: dict[int, set[tuple[int, bytes]]] = {}
         self._touched_at: dict[int, tuple[int, int]] = {}  # base places of live inodes
         self._directories: dict[int, Inode] = {}  # base records of clean directories: a path is not walked again
 
@@ -190,6 +191,18 @@ class Inodes:
         else:
             known[ino] = ((parent << _KEY_BITS | key) << _COUNT_BITS) + 1
 
+    def learn_linked(self, ino: int, parent: int, name: bytes) -> None:
+        """The kernel may hold an inode of the link table under this name; the table does not tell names."""
+        self._linked_names.setdefault(ino, set()).add((parent, name))
+
+    def names_known(self, ino: int) -> set[tuple[int, bytes]]:
+        """All (directory, name) by which the kernel may know an inode of the link table."""
+        return self._linked_names.get(ino, set())
+
+    def changed_elsewhere(self, ino: int) -> None:
+        """The kernel's inode of this number is another than the view's now: it has to ask again."""
+        self.generations[ino] = self.generations.get(ino, 0) + 1
+
     def knows(self, ino: int) -> bool:
         return ino in self._known
 
@@ -211,6 +224,8 @@ class Inodes:
             self._known[ino] = packed - n
             return False
         del self._known[ino]
+        self._linked_names.pop(ino, None)
+        self.generations.pop(ino, None)
         return True
 
     def place(self, ino: int) -> tuple[int, int] | None:

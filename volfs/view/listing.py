@@ -33,7 +33,7 @@ class Listing:
         self._core = core
         self._streams: dict[int, Stream] = {}
         self._next = 1
-        self._offered: dict[int, tuple[int, int]] = {}
+        self._offered: dict[int, tuple[int, int]] = {}  # inodes of the last page, and where they stand
         self.epoch = 0  # moved by a reload: streams end their old listing, and hand out no inodes of it
 
     def opendir(self, ino: int, pid: int = 0) -> int:
@@ -149,13 +149,16 @@ class Listing:
         self._offered[what.ino] = (0, 0) if linked else (stream.ino, key)
         return inodes.attr(what)
 
-    def count_lookup(self, ino: int, n: int = 1) -> None:
+    def count_lookup(self, handle: int, name: bytes, ino: int) -> None:
         """The kernel took an entry of the last readdir for a lookup."""
         inodes = self._core.inodes
+        place = self._offered.get(ino)
         if inodes.knows(ino):
-            inodes.count_lookup(ino, n)
-        elif ino in self._offered:
-            inodes.learn(ino, *self._offered[ino])
+            inodes.count_lookup(ino)
+        elif place is not None:
+            inodes.learn(ino, *place)
+        if place == (0, 0):
+            inodes.learn_linked(ino, self._streams[handle].ino, name)
 
 
 def _first_above(overlay: tuple[tuple[int, bytes, int], ...], key: int) -> int:

@@ -43,8 +43,11 @@ class Namespace:
         if isinstance(what, Link):
             record = inodes.linked(what.ino)
             inodes.learn(what.ino, 0, 0)
+            inodes.learn_linked(what.ino, parent, name)
             return inodes.attr(record)
         inodes.learn(what.ino, parent, name_hash(name))
+        if isinstance(what, Live) and what.linked:
+            inodes.learn_linked(what.ino, parent, name)
         return inodes.attr(what)
 
     def getattr(self, ino: int) -> Attr:
@@ -114,8 +117,11 @@ class Namespace:
         if not live.linked:
             first = inodes.touch(live.parent)
             inodes.child(first.ino, live.name)
+        known = (live.parent, live.name)
         core.journal.do(AddLink(ino, parent, name, core.clock_ns()))
         inodes.learn(ino, 0, 0)
+        for where in (known, (parent, name)):
+            inodes.learn_linked(ino, *where)
         return inodes.attr(live)
 
     def _absent(self, parent: int, name: bytes) -> None:
@@ -200,7 +206,11 @@ class Namespace:
         self._not_inside(live, new_parent)
         exchange = bool(flags & RENAME_EXCHANGE)
         core.journal.do(Rename(parent, name, new_parent, new_name, exchange, core.clock_ns()))
+        if live.linked:
+            core.inodes.learn_linked(live.ino, new_parent, new_name)
         if other is not None:
+            if exchange and other.linked:
+                core.inodes.learn_linked(other.ino, parent, name)
             self._orphaned(other)
 
     def _not_inside(self, live: Live, directory: int) -> None:

@@ -1,14 +1,16 @@
 """Moving a view to the latest commit. May import: view, changes, reports, trio. Must not know: FUSE."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
-from volfs.exception import BusyError
+from volfs.exception import BusyError, Error
 from volfs.format.root import decode_root
 from volfs.tree.want import Missing
 from volfs.view.changes import Changes, changes_between
+from volfs.view.gate import Gate
 from volfs.view.reports import CommitReport, OpenFile, ReloadReport
 from volfs.view.state import Base, save_base
 from volfs.view.view import View, settle_root
@@ -23,23 +25,35 @@ class Kernel:
     """What a reload asks of who shows the view; all are called in threads.
 
     *flush* brings in what is dirty there; *holders* says which inodes are open by whom; *invalidate* drops what the
-    kernel has cached.
+    kernel has cached; *look* looks directories up, by paths from the view's root: working directories in one that
+    moved have a path again then.
     """
 
     flush: Callable[[], None]
     holders: Callable[[], list[tuple[int, int, str]]]
     invalidate: Callable[[Changes], None]
+    look: Callable[[list[bytes]], None]
 
 
 async def reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:
     """Raises BusyError while a regular file is open, and what commit raises; then the view is as it was."""
-    async with view.committing:
-        view.gate = trio.Event()
+    async with view.reloading:
+        view.gate = gate = Gate()
         try:
-            await _wait_closed(view, kernel)
-            return await _reload(view, kernel, discard=discard)
+            async with view.committing:
+                await _wait_closed(view, kernel)
+                report, changes = await _reload(view, kernel, discard=discard)
+                known = _known(view, changes)
+            # From here on requests in directories that the kernel has locked are answered: see Gate.
+            gate.swapped.set()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(kernel.invalidate, known)
+                if known.moved:
+                    await trio.to_thread.run_sync(kernel.look, _paths(view, known.moved))
+            return report
         finally:
-            view.gate.set()
+            gate.swapped.set()
+            gate.done.set()
             view.gate = None
 
 
@@ -82,19 +96,20 @@ def _busy(view: View, holders: list[tuple[int, int, str]]) -> BusyError:
     return BusyError(f"reload refused: {len(paths)} {noun} open: {shown}{more}; close and try again", paths)
 
 
-async def _reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:
+async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadReport, Changes]:
     old = view.base.seq
     committed: CommitReport | None = None
     dropped = Changes()
     discarded = 0
     for _ in range(_ROUNDS):
         if discard:
-            await trio.to_thread.run_sync(kernel.flush)
+            with contextlib.suppress(Error):  # what cannot be stored is thrown away with the rest
+                await trio.to_thread.run_sync(kernel.flush)
             discarded += len(view.core.inodes.dirty)
             _discard(view, dropped)
         else:
-            report = await view.commit_locked("", kernel.flush)
-            committed = report if report.seq is not None else committed
+            made = await view.commit_locked("", kernel.flush)
+            committed = made if made.seq is not None else committed
         changes = await _move(view)
         if changes is not None:
             break
@@ -102,11 +117,12 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:
         raise BusyError("reload refused: the view keeps changing; stop what writes to it and try again")
     changes.inodes |= dropped.inodes
     changes.entries |= dropped.entries
-    if changes.inodes or changes.entries:
-        await trio.to_thread.run_sync(kernel.invalidate, _known(view, changes))
-    return ReloadReport(
+    for ino, names in dropped.files.items():
+        changes.files[ino] = changes.files.get(ino, set()) | names
+    report = ReloadReport(
         old=old, new=view.base.seq, changed=changes.names, committed=committed, discarded_files=discarded
     )
+    return report, changes
 
 
 async def _move(view: View) -> Changes | None:
@@ -166,7 +182,10 @@ def _discard(view: View, dropped: Changes) -> None:
     inodes = core.inodes
     for live in list(inodes.live.values()):
         if live.ino in inodes.dirty:
-            dropped.inodes.add(live.ino)
+            if live.is_file:
+                dropped.files[live.ino] = {(live.parent, live.name)}
+            else:
+                dropped.inodes.add(live.ino)
         for name in live.changes or ():
             dropped.entries.add((live.ino, name))
         base = live.base
@@ -183,14 +202,28 @@ def _discard(view: View, dropped: Changes) -> None:
 
 
 def _known(view: View, changes: Changes) -> Changes:
+    """The part that the kernel may have cached. A regular file among it becomes another inode to the kernel, which
+    with its writeback cache believes its own size and times of an inode that it knows, whatever it is told.
+    """
     inodes = view.core.inodes
     held = {inodes.root.dir.ino, view.root_ino}
+    entries = set(changes.entries)
+    for ino, names in changes.files.items():
+        if inodes.knows(ino):
+            inodes.changed_elsewhere(ino)
+            entries |= names | inodes.names_known(ino)
     return Changes(
-        {ino for ino in changes.inodes if ino in held or inodes.knows(ino)},
-        {(parent, name) for parent, name in changes.entries if parent in held or inodes.knows(parent)},
-        {},
-        changes.names,
+        inodes={ino for ino in changes.inodes if ino in held or inodes.knows(ino)},
+        entries={(parent, name) for parent, name in entries if parent in held or inodes.knows(parent)},
+        moved=[ino for ino in changes.moved if inodes.knows(ino)],
+        names=changes.names,
     )
+
+
+def _paths(view: View, directories: list[int]) -> list[bytes]:
+    above = b"".join(part + b"/" for part in view.options.sub_path)
+    paths = [view.core.inodes.path(ino) for ino in directories]
+    return [path[len(above) :] for path in paths if path.startswith(above)]
 
 
 __all__ = ["Kernel", "open_files", "reload"]

@@ -32,6 +32,7 @@ from volfs.view.core import Caller, Core, Numbers, NumbersWanted
 from volfs.view.durability import Durability
 from volfs.view.files import Files, assemble
 from volfs.view.freeze import finish, freeze, kept_packs, thaw
+from volfs.view.gate import Gate
 from volfs.view.inodes import Inodes, Live
 from volfs.view.journal import Journal
 from volfs.view.listing import Listing
@@ -71,7 +72,8 @@ class View:
         self.resumed: Resumed | None = None
         self.target = target
         self.state = state
-        self.gate: trio.Event | None = None  # set when a reload has decided; until then OPEN waits
+        self.gate: Gate | None = None  # while a reload is at work
+        self.reloading = trio.Lock()
         self.names = Namespace(core)
         self.attributes = Attributes(core)
         self.listing = Listing(core)

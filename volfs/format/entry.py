@@ -6,6 +6,7 @@ Byte layouts (little endian) are those of the struct formats below; docs/format.
 import stat
 from struct import Struct as Layout
 from struct import error as LayoutError
+from typing import Any
 
 from msgspec import Struct
 
@@ -112,12 +113,19 @@ EXTENT_BYTES = _EXTENT.size
 _EXTENTS, _INDEX, _SYMLINK, _DIRECTORY, _EMPTY_DIRECTORY, _SPECIAL = range(6)
 
 
+def _unpack(layout: Layout, data: bytes | memoryview, at: int) -> tuple[Any, ...]:
+    try:
+        return layout.unpack_from(data, at)
+    except LayoutError as error:
+        raise DamageError("a record is cut short") from error
+
+
 def encode_ref(ref: Ref) -> bytes:
     return _REF.pack(ref.pack, ref.offset, ref.stored, ref.length, ref.codec, ref.hash)
 
 
 def decode_ref(data: bytes | memoryview, at: int = 0) -> Ref:
-    ref = Ref(*_REF.unpack_from(data, at))
+    ref = Ref(*_unpack(_REF, data, at))
     if ref.codec != 0 or ref.stored != ref.length:
         raise DamageError(f"reference with unknown codec {ref.codec}: written by a newer volfs?")
     return ref
@@ -131,7 +139,7 @@ def encode_extent(extent: Extent) -> bytes:
 
 
 def decode_extent(data: bytes | memoryview, at: int = 0) -> Extent:
-    offset, length, start, pack, place, stored, whole, codec, digest = _EXTENT.unpack_from(data, at)
+    offset, length, start, pack, place, stored, whole, codec, digest = _unpack(_EXTENT, data, at)
     if codec != 0 or stored != whole or length == 0 or start + length > whole or offset + length >= 1 << 63:
         raise DamageError("a file extent is not within its block")
     return Extent(offset, length, Ref(pack, place, stored, whole, codec, digest), start)
@@ -142,7 +150,7 @@ def encode_link(link: Link) -> bytes:
 
 
 def decode_link(data: bytes | memoryview, at: int = 0) -> Link:
-    return Link(*_LINK.unpack_from(data, at))
+    return Link(*_unpack(_LINK, data, at))
 
 
 def encode_inode(inode: Inode) -> bytes:

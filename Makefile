@@ -19,7 +19,7 @@ help:
 	@echo "make test    set up, then run all tests"
 	@echo "make quick   the tests of every day (under 5 minutes)"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   measure against ext4 and fuse-overlayfs"
+	@echo "make bench   measure against ext4 and fuse-overlayfs, and large volumes"
 	@echo "make soak    long runs: kills, merges"
 
 setup: $(VENV)/.ready
@@ -47,6 +47,7 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m bench.operations
+	$(BIN)/python -m bench.scale
 
 soak: setup
 	$(BIN)/python -m tests.tree.merge.fuzz 50000

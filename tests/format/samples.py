@@ -1,4 +1,4 @@
-"""One value of every struct on disk. `python -m tests.format.samples` writes the golden files of those that have none."""
+"""One value of every struct on disk. `python -m tests.format.samples` writes the golden files that are missing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +77,11 @@ def encode_record(value: tuple[segment.AnyRecord, bytes]) -> bytes:
 
 def decode_node(data: bytes) -> tuple[Any, ...]:
     node = Node.decode(data)
-    read = {Kind.DIR: lambda i: decode_entry(node.record(i)), Kind.LINKS: node.inode, Kind.EXTENTS: node.extent}[node.kind]
+    read: Callable[[int], Any] = {
+        Kind.DIR: lambda i: decode_entry(node.record(i)),
+        Kind.LINKS: node.inode,
+        Kind.EXTENTS: node.extent,
+    }[node.kind]
     content = [node.child(i) if node.level else read(i) for i in range(node.count)]
     return (node.kind, node.level, *content)
 
@@ -120,7 +124,9 @@ SAMPLES: dict[str, Sample] = {
     "node-links": Sample((Kind.LINKS, 0, LINKED), encode_leaf, decode_node),
     "node-extents": Sample((Kind.EXTENTS, 0, Extent(7, 1000, REF, 0), EXTENT), encode_leaf, decode_node),
     "node-inner": Sample(
-        (Kind.DIR, 1, Child(0, REF, Sums(3, 1, 2, 500)), Child(1 << 40, REF, Sums(4, 0, 4, 9))), encode_leaf, decode_node
+        (Kind.DIR, 1, Child(0, REF, Sums(3, 1, 2, 500)), Child(1 << 40, REF, Sums(4, 0, 4, 9))),
+        encode_leaf,
+        decode_node,
     ),
     "root": Sample(Root(DIRECTORY, REF, 5, 70_000), encode_root, decode_root),
     "root-empty": Sample(Root(EMPTY_ROOT), encode_root, decode_root),

@@ -11,10 +11,10 @@ from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError, Sto
 from volfs.format.record import CommitRecord
 from volfs.store import keys
 from volfs.store.commits import Commits
+from volfs.store.numbers import Claims
 from volfs.store.packs import Packs
 from volfs.store.store import Store, open_store
 from volfs.store.volumes import (
-    claim_inodes,
     create_volume,
     delete_volume,
     find_volume,
@@ -103,9 +103,11 @@ def test_a_commit_number_is_taken_once_and_a_lost_answer_is_recognised(store: St
 
 def test_inode_ranges_are_claimed_once(store: Store) -> None:
     volume = make(store)
-    assert claim_inodes(store, volume.id, 0) == (16, 1 << 20, 0)
-    assert claim_inodes(store, volume.id, 0) == (1 << 20, 2 << 20, 1)
-    assert claim_inodes(store, volume.id, 5) == (5 << 20, 6 << 20, 5)
+    claims = Claims(store.backend, volume.id)
+    assert [claims.claim(), claims.claim()] == [(16, 1 << 20), (1 << 20, 2 << 20)]
+    assert claims.hint == 2
+    assert Claims(store.backend, volume.id).claim() == (2 << 20, 3 << 20)
+    assert Claims(store.backend, volume.id, 5).claim() == (5 << 20, 6 << 20)
 
 
 def test_put_if_absent_has_one_winner_among_processes(store: Store) -> None:

@@ -50,11 +50,22 @@ def commit_seq(high: str, low: str) -> int:
     return _TOP - int(high) * _FAN - int(low)
 
 
+def inode_ranges(volume_id: str) -> str:
+    return f"volumes/{volume_id}/inos"
+
+
 def inodes(volume_id: str, n: int) -> str:
-    return f"volumes/{volume_id}/inos/{n:08}"
+    return f"{inode_ranges(volume_id)}/{inode_range_name(n)}"
+
+
+def inode_range_name(n: int) -> str:
+    return f"{n:08}"
+
+
+def inode_range(name: str) -> int:
+    """The number of the range with this last name of its key."""
+    return int(name)
 
 
 def pack(family: str, pack_id: bytes) -> str:
     return f"families/{family}/packs/{pack_id.hex()}"
-
-

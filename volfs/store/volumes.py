@@ -22,8 +22,6 @@ from volfs.store import keys
 from volfs.store.commits import Commits
 from volfs.store.store import Store
 
-RANGE_BITS = 20
-_FIRST_INO = 16
 VERSION = 1
 
 
@@ -189,14 +187,6 @@ def empty_root(volume: Volume) -> Root:
             ctime_ns=at,
         )
     )
-
-
-def claim_inodes(store: Store, identity: str, hint: int) -> tuple[int, int, int]:
-    """(first, end, n): inode numbers that are ours alone; no range below n is free. *hint*: where to begin looking."""
-    n = hint
-    while not store.backend.put_if_absent(keys.inodes(identity, n), b"claimed\n"):
-        n += 1
-    return max(n << RANGE_BITS, _FIRST_INO), (n + 1) << RANGE_BITS, n
 
 
 # --- names

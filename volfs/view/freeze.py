@@ -1,4 +1,4 @@
-"""Taking a view's changes for a commit, and what becomes of the view afterwards. May import: core, publish, content.
+"""Taking a view's changes for a commit, and what becomes of the view afterwards. May import: core, build, content.
 
 All three are one step on the loop's thread. While a commit runs, a file's taken data is its `held` layer and a
 directory's taken names are `frozen`; what happens meanwhile lies over them.
@@ -6,10 +6,10 @@ directory's taken names are `frozen`; what happens meanwhile lies over them.
 
 from volfs.format.entry import Inode
 from volfs.format.root import Root
+from volfs.view.build import Frozen, FrozenDirectory, FrozenFile
 from volfs.view.content import merge_layers
 from volfs.view.core import Core
 from volfs.view.inodes import Live, staged
-from volfs.view.publish import Frozen, FrozenDirectory, FrozenFile
 
 
 def freeze(core: Core, token: str) -> Frozen:

@@ -21,13 +21,15 @@ from volfs.format.ids import commit_token
 from volfs.format.record import CommitRecord
 from volfs.format.root import Root, decode_root
 from volfs.store.commits import Commits
+from volfs.store.numbers import Claims
 from volfs.store.packs import Packs
 from volfs.store.store import Store
-from volfs.store.volumes import Volume, claim_inodes, empty_root
+from volfs.store.volumes import Volume, empty_root
 from volfs.tree import lookup
 from volfs.tree.want import Missing
 from volfs.view.attributes import Attributes
 from volfs.view.blocks import Blocks, Nodes
+from volfs.view.commit import Published, commit_frozen
 from volfs.view.core import Caller, Core, Numbers, NumbersWanted
 from volfs.view.durability import Durability
 from volfs.view.files import Files, assemble
@@ -37,7 +39,7 @@ from volfs.view.inodes import Inodes, Live
 from volfs.view.journal import Journal
 from volfs.view.listing import Listing
 from volfs.view.namespace import Namespace
-from volfs.view.publish import Published, Target, publish
+from volfs.view.publish import Target
 from volfs.view.reports import CommitReport, Resumed
 from volfs.view.staging import Staging
 from volfs.view.state import Base, load_base, save_base
@@ -94,7 +96,7 @@ class View:
         if isinstance(missing, NumbersWanted):
             async with self._claiming:
                 if self.core.numbers.empty:
-                    first, end, _ = await trio.to_thread.run_sync(self.target.claim)
+                    first, end = await trio.to_thread.run_sync(self.target.claims.claim)
                     self.core.numbers.offer(first, end)
         else:
             await trio.to_thread.run_sync(self.core.nodes.fetch, missing.refs)
@@ -141,7 +143,7 @@ class View:
         keep = kept_packs(core)
         try:
             published = await trio.to_thread.run_sync(
-                lambda: publish(
+                lambda: commit_frozen(
                     self.target,
                     frozen,
                     self.base.seq,
@@ -253,14 +255,9 @@ def open_view(
     blocks = Blocks(packs, digest, staging.by_pack)
     nodes = Nodes(blocks)
     latest = commits.latest()
-    hint = [latest.inode_range if latest is not None else 0]
-
-    def claim() -> tuple[int, int, int]:
-        first, end, hint[0] = claim_inodes(store, volume.id, hint[0])
-        return first, end, hint[0]
-
+    claims = Claims(store.backend, volume.id, latest.inode_range if latest is not None else 0)
     target = Target(
-        commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claim, clock_ns, socket.gethostname()
+        commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claims, clock_ns, socket.gethostname()
     )
     kept = load_base(state)
     start = _base_of(latest, own=False) if kept is None else kept
@@ -349,7 +346,7 @@ def settle_root(view: View) -> None:
         found = inodes.child(here, name)
         if found is None:
             if core.numbers.empty:
-                core.numbers.offer(*view.target.claim()[:2])
+                core.numbers.offer(*view.target.claims.claim())
             owner = Caller(view.volume.uid, view.volume.gid)
             found = inodes.live[view.names.mkdir(here, name, 0o755, owner).ino]
             inodes.forget(found.ino, 1)

@@ -1,0 +1,104 @@
+"""A frozen view's changes as the volume's next commit. May import: build, publish, packing, coalesce, tree, format.
+
+Must not know: trio, live inodes, the kernel. Blocks; runs in a thread.
+"""
+
+from dataclasses import dataclass
+
+from volfs.format.entry import Inode, Ref
+from volfs.format.record import CommitRecord
+from volfs.format.root import Root
+from volfs.tree.merge import same
+from volfs.view.build import Frozen, build
+from volfs.view.coalesce import Tools
+from volfs.view.packing import PackWriter
+from volfs.view.publish import Proposal, Target, loader, publish
+from volfs.view.segments import Segment
+
+_DOOMED_BYTES = 1 << 20  # a smaller segment is kept however little of it is needed
+
+
+@dataclass(slots=True, frozen=True)
+class Published:
+    """*record* None: there was nothing to commit. *root* is what the view goes on showing."""
+
+    record: CommitRecord | None
+    root: Root
+    records: dict[int, Inode]
+
+
+def commit_frozen(
+    target: Target,
+    frozen: Frozen,
+    base_seq: int,
+    *,
+    own: bool,
+    message: str,
+    keep: frozenset[bytes],
+    anchor: tuple[bytes, ...],
+) -> Published:
+    """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
+
+    The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *keep*: packs that must
+    be kept whatever little of them is needed (unlinked files that are still open).
+    """
+    last = frozen.segments[-1] if frozen.segments else None
+    directory = last.path.parent if last is not None else target.packs.incoming("commit")
+    writer = PackWriter(target.packs, directory, target.digest, last)
+    log = _Log(target, frozen, writer, keep)
+
+    def read(ref: Ref, at: int, length: int) -> bytes:
+        data = writer.read(ref)
+        return data[at : at + length] if data is not None else target.read(ref, at, length)
+
+    try:
+        tools = Tools(loader(target, writer), writer.emit, read, log.fresh, log.doomed)
+        built = build(tools, frozen)
+        if same(built.root, frozen.base):
+            return Published(None, built.root, built.records)
+        proposal = Proposal(
+            base=frozen.base,
+            base_seq=base_seq,
+            mine=built.root,
+            token=frozen.token,
+            own=own,
+            message=message,
+            anchor=anchor,
+            files=len(frozen.files),
+            bytes=sum(max(segment.data_bytes - segment.dead_bytes, 0) for segment in frozen.segments),
+            removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
+        )
+        record = publish(target, proposal, writer, log.seal)
+        return Published(record, built.root, built.records)
+    finally:
+        writer.drop()
+
+
+class _Log:
+    """The segments of the log that a commit takes: those that are needed become packs."""
+
+    def __init__(self, target: Target, frozen: Frozen, writer: PackWriter, keep: frozenset[bytes]) -> None:
+        self._packs = target.packs
+        self._segments = frozen.segments
+        self._writer = writer
+        self._added: list[bytes] = []
+        self.fresh = frozenset(segment.pack for segment in frozen.segments)
+        self.doomed = frozenset(
+            segment.pack
+            for segment in frozen.segments
+            if segment.size >= _DOOMED_BYTES and segment.dead_bytes * 2 > segment.data_bytes
+        ) - keep
+
+    def seal(self) -> tuple[bytes, ...]:
+        """A pack is whole and synced before it has its name."""
+        last = self._segments[-1:] if self._writer.written_bytes else []
+        own = self._writer.seal()
+        for segment in self._segments:
+            if segment.pack not in self._added and (self._used(segment) or segment in last):
+                segment.sync()
+                self._packs.add(segment.pack, segment.path)
+                self._added.append(segment.pack)
+        return (*self._added, *own)
+
+    def _used(self, segment: Segment) -> bool:
+        return segment.data_bytes > segment.dead_bytes and segment.pack not in self.doomed

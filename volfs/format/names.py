@@ -14,16 +14,16 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def check_volume_name(name: str) -> str:
     """*name* itself. Raises InvalidError with the rule."""
-    return _checked("volume name", name)
+    return _checked("Volume", name)
 
 
 def check_environment(name: str) -> str:
-    return _checked("environment", name)
+    return _checked("Environment", name)
 
 
 def _checked(what: str, name: str) -> str:
     if not _NAME.fullmatch(name) or name in (".", "..") or is_volume_id(name):
-        raise InvalidError(f"{what} {name!r} is not allowed: {NAME_RULE}")
+        raise InvalidError(f"Invalid {what} name {name!r}: {NAME_RULE}")
     return name
 
 

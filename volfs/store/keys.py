@@ -67,5 +67,9 @@ def inode_range(name: str) -> int:
     return int(name)
 
 
+def packs(family: str) -> str:
+    return f"families/{family}/packs"
+
+
 def pack(family: str, pack_id: bytes) -> str:
-    return f"families/{family}/packs/{pack_id.hex()}"
+    return f"{packs(family)}/{pack_id.hex()}"

@@ -1,7 +1,7 @@
 """Volumes and their names. May import: store, keys, commits, format.
 
 A volume's name is the last of `volumes/<id>/names/`; another name object that points to it is stale, left by a rename
-or deletion cut short, and may be taken over.
+or deletion cut short, and may be taken over. Volumes without a name are ephemeral.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from volfs.exception import AlreadyExistsError, ConflictError, DamageError, NotFoundError
+from volfs.exception import AlreadyExistsError, ConflictError, DamageError, InvalidError, NotFoundError
 from volfs.format.entry import ROOT_INO, Inode
 from volfs.format.ids import commit_token, family_id, is_volume_id, volume_id
 from volfs.format.names import check_environment, check_volume_name
@@ -26,7 +26,8 @@ VERSION = 1
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """*hash_seed* is the family's; *uid* and *gid* own the empty root directory."""
+    """*hash_seed* is the family's; *uid* and *gid* own the empty root directory; *version* is modal's, 1 or 2: it
+    changes nothing here. *name* "": ephemeral, or deleted."""
 
     id: str
     family: str
@@ -37,6 +38,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     gid: int
     environment: str
     name: str
+    version: int = 2
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class _VolumeFile(_File, frozen=True, kw_only=True):
     created_by: str
     uid: int
     gid: int
+    volume_version: int = 2
 
 
 class _NameFile(_File, frozen=True, kw_only=True):
@@ -66,13 +69,24 @@ F = TypeVar("F", bound=_File)
 
 
 def create_volume(
-    store: Store, environment: str, name: str, *, uid: int, gid: int, created_by: str = "", now_ns: int | None = None
+    store: Store,
+    environment: str,
+    name: str | None,
+    *,
+    uid: int,
+    gid: int,
+    created_by: str = "",
+    now_ns: int | None = None,
+    version: int = 2,
 ) -> Volume:
-    """Raises AlreadyExistsError, InvalidError."""
+    """*name* None makes an ephemeral one. Raises AlreadyExistsError, InvalidError."""
     check_environment(environment)
-    check_volume_name(name)
-    if _by_name(store, environment, name) is not None:
-        raise AlreadyExistsError(f"volume {name} exists already in environment {environment}")
+    if version not in (1, 2):
+        raise InvalidError(f"volume version {version!r} is not known; it is 1 or 2")
+    if name is not None:
+        check_volume_name(name)
+        if _by_name(store, environment, name) is not None:
+            raise _taken(environment, name)
     volume = Volume(
         id=volume_id(os.urandom(16)),
         family=family_id(os.urandom(16)),
@@ -82,7 +96,8 @@ def create_volume(
         uid=uid,
         gid=gid,
         environment=environment,
-        name=name,
+        name=name or "",
+        version=version,
     )
     described = _VolumeFile(
         format="volfs-volume",
@@ -94,9 +109,18 @@ def create_volume(
         created_by=created_by,
         uid=uid,
         gid=gid,
+        volume_version=version,
     )
     store.backend.put_if_absent(keys.volume(volume.id), _json(described))
-    _take_name(store, volume)
+    _put_name(store, volume.id, environment, volume.name)
+    if volume.name:
+        try:
+            # Last, so that of many creators one has a whole volume, and nobody takes it for one cut short.
+            _point(store, volume)
+        except AlreadyExistsError:
+            store.backend.delete(keys.volume(volume.id))
+            store.backend.delete(keys.volume_name(volume.id, 0))
+            raise
     return volume
 
 
@@ -127,6 +151,7 @@ def load_volume(store: Store, identity: str) -> Volume:
         gid=found.gid,
         environment=last.environment if last is not None else "",
         name=last.name if last is not None else "",
+        version=found.volume_version,
     )
 
 
@@ -145,9 +170,10 @@ def rename_volume(store: Store, volume: Volume, new_name: str) -> Volume:
     if new_name == volume.name:
         return volume
     if _by_name(store, volume.environment, new_name) is not None:
-        raise AlreadyExistsError(f"volume {new_name} exists already in environment {volume.environment}")
+        raise _taken(volume.environment, new_name)
     renamed = msgspec.structs.replace(volume, name=new_name)
-    _take_name(store, renamed)
+    _point(store, renamed)
+    _put_name(store, volume.id, volume.environment, new_name)
     store.backend.delete(keys.name(volume.environment, volume.name))
     return renamed
 
@@ -168,8 +194,16 @@ def delete_volume(store: Store, volume: Volume) -> None:
         )
         if commits.append(record):
             break
+    if volume.name:
+        # While it is still ours: afterwards it would be stale, and might be somebody else's by now.
+        store.backend.delete(keys.name(volume.environment, volume.name))
     _put_name(store, volume.id, volume.environment, "")
-    store.backend.delete(keys.name(volume.environment, volume.name))
+
+
+def delete_data(store: Store, volume: Volume) -> None:
+    """Removes the packs of a deleted volume that shares none: what was ephemeral leaves nothing big behind."""
+    for pack in store.backend.children(keys.packs(volume.family)):
+        store.backend.delete(f"{keys.packs(volume.family)}/{pack}")
 
 
 def empty_root(volume: Volume) -> Root:
@@ -202,15 +236,18 @@ def _by_name(store: Store, environment: str, name: str) -> Volume | None:
     return volume if (volume.environment, volume.name) == (environment, name) else None
 
 
-def _take_name(store: Store, volume: Volume) -> None:
-    """The pointer first, then the volume's own word: only both together make a name."""
+def _taken(environment: str, name: str) -> AlreadyExistsError:
+    return AlreadyExistsError(f"volume {name} exists already in environment {environment}")
+
+
+def _point(store: Store, volume: Volume) -> None:
+    """Makes the name lead to the volume; only together with the volume's own word it counts."""
     key = keys.name(volume.environment, volume.name)
     pointer = _json(_name_file(volume.id, volume.environment, volume.name))
     while not store.backend.put_if_absent(key, pointer):
         if _by_name(store, volume.environment, volume.name) is not None:
-            raise AlreadyExistsError(f"volume {volume.name} exists already in environment {volume.environment}")
+            raise _taken(volume.environment, volume.name)
         store.backend.delete(key)  # stale
-    _put_name(store, volume.id, volume.environment, volume.name)
 
 
 def _put_name(store: Store, identity: str, environment: str, name: str) -> None:

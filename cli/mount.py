@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from volfs.control import client, registry
+from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
 from volfs.control.request import MountRequest
 from volfs.exception import ExecutionError
@@ -99,8 +100,7 @@ def umount_command(mountpoint: str, action: str | None, lazy: bool, state_dir: s
 def _end_dead(place: Place, state: MountState, action: str | None) -> None:
     """A kept view, or the mount of a daemon that was killed."""
     at = importlib.import_module("volfs.fuse.mountpoint")
-    holders = importlib.import_module("volfs.fuse.holders")
-    if any(path == state.mountpoint and kind == at.KIND for _, _, path, kind, _ in holders.mounts("self")):
+    if any(mount.path == state.mountpoint and mount.kind == KIND for mount in mounts()):
         at.unmount(state.mountpoint, lazy=True)
     if action == "commit":
         raise ExecutionError(

@@ -1,4 +1,4 @@
-"""A mount whose INIT reply is ours. May import: mountpoint, pyfuse3, trio. Must not know: views.
+"""A mount whose INIT reply is ours. May import: control.mounttable, pyfuse3, trio. Must not know: views.
 
 libfuse 3.14 cannot ask for HANDLE_KILLPRIV_V2, without which the kernel asks for `security.capability` before every
 write(2), nor for PARALLEL_DIROPS. So libfuse is given one end of a socket pair for a device, the kernel's INIT through
@@ -14,8 +14,8 @@ from struct import Struct
 import pyfuse3
 import trio
 
+from volfs.control.mounttable import KIND
 from volfs.exception import ExecutionError
-from volfs.fuse.mountpoint import KIND
 
 _INIT = 26
 _IN_HEADER = Struct("<IIQQIIIHH")  # len opcode unique nodeid uid gid pid extlen padding

@@ -1,33 +1,19 @@
-"""Who has files of a mount open, mapped or running: read from /proc. May import: nothing of volfs.
+"""Who has files of a mount open, mapped or running: read from /proc. May import: control.mounttable.
 
 Nothing here touches the mount itself: a stat of it from the daemon could wait for the daemon.
 """
 
 import os
 
+from volfs.control.mounttable import mounts
+
 
 def device_of(mountpoint: str) -> tuple[int, int] | None:
     """(major, minor) of the mount at exactly this path; the topmost one."""
     found = None
-    for device, _, path, _, _ in mounts("self"):
-        if path == mountpoint:
-            found = device
-    return found
-
-
-def mounts(pid: int | str) -> list[tuple[tuple[int, int], int, str, str, str]]:
-    """(device, mount id, mountpoint, type, source) of a process's mounts; none when it cannot be seen."""
-    found = []
-    try:
-        with open(f"/proc/{pid}/mountinfo", errors="surrogateescape") as file:
-            lines = file.readlines()
-    except OSError:
-        return []
-    for line in lines:
-        head, _, tail = line.partition(" - ")
-        fields, kind = head.split(" "), tail.split(" ")
-        major, _, minor = fields[2].partition(":")
-        found.append(((int(major), int(minor)), int(fields[0]), _plain(fields[4]), kind[0], _plain(kind[1])))
+    for mount in mounts("self"):
+        if mount.path == mountpoint:
+            found = mount.device
     return found
 
 
@@ -37,7 +23,7 @@ def holders(device: tuple[int, int]) -> list[tuple[int, int, str]]:
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
-        ids = {mount_id for at, mount_id, *_ in mounts(entry) if at == device}
+        ids = {mount.id for mount in mounts(entry) if mount.device == device}
         if not ids:
             continue
         inodes = _open(entry, ids) | _mapped(entry, device)
@@ -80,10 +66,3 @@ def _command(pid: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-def _plain(text: str) -> str:
-    """mountinfo writes blanks, tabs, newlines and backslashes in octal."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text

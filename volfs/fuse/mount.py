@@ -15,6 +15,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from volfs.control.mounttable import source_of
 from volfs.control.request import MountRequest
 from volfs.control.server import serve
 from volfs.control.verbs import Verbs
@@ -89,7 +90,7 @@ class Mount:
         request, volume_id = self._request, self._view.volume.id
         device = None
         if os.geteuid() == 0 and not request.fuse_options:
-            source = at.source_of(volume_id, request.sub_path)
+            source = source_of(volume_id, request.sub_path)
             try:
                 device = open_device(
                     request.mountpoint,

@@ -1,4 +1,4 @@
-"""The place where a view is shown: checked before, mounted, unmounted. May import: holders, exception."""
+"""The place where a view is shown: checked before, mounted, unmounted. May import: control.mounttable, exception."""
 
 import ctypes
 import errno
@@ -6,17 +6,16 @@ import os
 import shutil
 import subprocess
 
+from volfs.control.mounttable import KIND, mounts, source_of
 from volfs.exception import AlreadyExistsError, ConflictError, ExecutionError, InvalidError, NotFoundError
-from volfs.fuse.holders import mounts
 
-KIND = "fuse.volfs"
 _MNT_DETACH = 2  # sys/mount.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check(mountpoint: str, *, nonempty: bool) -> None:
     """Unmounts what a dead daemon left there. Raises NotFoundError, InvalidError, ConflictError, AlreadyExistsError."""
-    here = [kind for _, _, path, kind, _ in mounts("self") if path == mountpoint]
+    here = [mount.kind for mount in mounts() if mount.path == mountpoint]
     if here and here[-1] == KIND:
         if _answers(mountpoint):
             raise AlreadyExistsError(f"{mountpoint} is a volfs mount already; `volfs umount` it first")
@@ -50,11 +49,6 @@ def options(volume_id: str, sub_path: str, *, allow_other: bool, read_only: bool
     if read_only:
         found.add("ro")
     return found
-
-
-def source_of(volume_id: str, sub_path: str) -> str:
-    """What mount tables show as the mount's source."""
-    return f"volfs:{volume_id}/{sub_path}" if sub_path else f"volfs:{volume_id}"
 
 
 def _escaped(text: str) -> str:

@@ -39,6 +39,8 @@ class Draft:
     def __init__(
         self, load: Load, emit: Emit, root: Root, *, number: Callable[[], int], now_ns: int, uid: int, gid: int
     ) -> None:
+        self.load = load
+        self.emit = emit
         self.root = root
         self.number = number
         self.now_ns = now_ns
@@ -46,8 +48,6 @@ class Draft:
         self.files = 0
         self.removed = 0
         self.pending = 0
-        self._load = load
-        self._emit = emit
         self._top = _Directory(root.dir)
         self._links: dict[int, Inode | None] = {}
 
@@ -76,19 +76,19 @@ class Draft:
 
     def _child(self, here: "_Directory | Inode", name: bytes) -> "Entry | _Directory | None":
         if isinstance(here, Inode):
-            return lookup.find(self._load, here.top, name) if here.is_dir else None
+            return lookup.find(self.load, here.top, name) if here.is_dir else None
         below = here.below.get(name)
         if below is not None:
             return below
         if name in here.changes:
             return here.changes[name]
-        return lookup.find(self._load, here.record.top, name)
+        return lookup.find(self.load, here.record.top, name)
 
     def _listed(self, here: "_Directory | Inode") -> "Iterator[tuple[bytes, Entry | _Directory]]":
         if isinstance(here, Inode):
-            yield from ((name, entry) for _, name, entry in lookup.scan(self._load, here.top))
+            yield from ((name, entry) for _, name, entry in lookup.scan(self.load, here.top))
             return
-        for _, name, entry in lookup.scan(self._load, here.record.top):
+        for _, name, entry in lookup.scan(self.load, here.record.top):
             if name not in here.changes and name not in here.below:
                 yield name, entry
         yield from ((name, entry) for name, entry in here.changes.items() if entry is not None)
@@ -97,7 +97,7 @@ class Draft:
     def _inode(self, entry: Entry) -> Inode:
         if isinstance(entry, Link) and (changed := self._links.get(entry.ino)) is not None:
             return changed
-        return lookup.inode_of(self._load, self.root, entry)
+        return lookup.inode_of(self.load, self.root, entry)
 
     # --- changing
 
@@ -249,14 +249,14 @@ class Draft:
         for directory, _, _ in order:
             order += [(below, directory, name) for name, below in directory.below.items()]
         for directory, above, name in reversed(order):
-            record = edit.edit_directory(self._load, self._emit, directory.record, directory.changes)
+            record = edit.edit_directory(self.load, self.emit, directory.record, directory.changes)
             if above is not None:
                 above.changes[name] = record
             else:
                 top = record
         root = Root(top, self.root.links, self.root.link_count, self.root.link_bytes)
         if self._links:
-            root = edit.edit_links(self._load, self._emit, root, self._links)
+            root = edit.edit_links(self.load, self.emit, root, self._links)
         self.root = root
         self._top = _Directory(root.dir)
         self._links = {}

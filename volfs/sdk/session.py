@@ -1,0 +1,212 @@
+"""One volume as a program without a mount sees it: its latest snapshot, and commits made on it.
+
+May import: view (publish, packing, blocks), tree, store, format. Must not know: users' handles, event loops. Blocks;
+thread-safe. Each operation is one snapshot read, or one commit under the merge rules of a mount's.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from pathlib import Path as LocalPath
+
+from volfs.exception import NotFoundError
+from volfs.format.entry import Inode, Ref
+from volfs.format.hashing import block_hash
+from volfs.format.ids import commit_token
+from volfs.format.record import CommitRecord
+from volfs.format.root import Root, decode_root
+from volfs.store.commits import Commits
+from volfs.store.numbers import Claims
+from volfs.store.packs import Packs
+from volfs.store.store import Store
+from volfs.store.volumes import Volume, empty_root
+from volfs.tree import lookup
+from volfs.tree.draft import Draft, Path, resolve
+from volfs.tree.merge import same
+from volfs.view.blocks import Blocks, Nodes
+from volfs.view.packing import PackWriter
+from volfs.view.publish import Proposal, Target, loader, publish
+
+PENDING = 50_000  # entries of a draft in memory, some 1.5 KB each; then they become nodes
+_WORK = "sdk-"  # begins the names of programs' directories in the store's `incoming`
+
+Work = Callable[[Draft, PackWriter], None]
+
+
+class Snapshot:
+    """One commit of a volume, to be read."""
+
+    def __init__(self, session: "Session", seq: int, root: Root) -> None:
+        self.session = session
+        self.seq = seq
+        self.root = root
+
+    def find(self, path: Path, *, follow: bool = False) -> Inode:
+        """Raises NotFoundError; ELOOP and EXDEV where symbolic links are followed."""
+        load = self.session.load
+        if follow:
+            path = resolve(load, self.root, path)
+        found = lookup.walk(load, self.root, path)
+        if found is None:
+            raise NotFoundError(f"no {shown(path)} in volume {self.session.name}")
+        return found
+
+
+class Session:
+    """*threads* gives an executor for sealing packs while the next is written."""
+
+    def __init__(self, store: Store, volume: Volume, threads: Callable[[], Executor]) -> None:
+        self.store = store
+        self.volume = volume
+        self.threads = threads
+        self.commits = Commits(store.backend, volume.id, volume.name)
+        self._packs = Packs(store, volume.family)
+        digest = block_hash(volume.hash_seed)
+        blocks = Blocks(self._packs, digest, {})
+        nodes = Nodes(blocks)
+        self.digest = digest
+        self.load = nodes.load
+        self.read: Callable[[Ref, int, int], bytes] = blocks.part
+        self._claims = Claims(store.backend, volume.id)
+        self._target = Target(
+            self.commits,
+            self._packs,
+            digest,
+            nodes.load,
+            blocks.part,
+            empty_root(volume),
+            self._claims,
+            time.time_ns,
+            socket.gethostname(),
+        )
+        self._lock = threading.Lock()
+        self._last: CommitRecord | None = None
+        self._numbers = iter(range(0))
+        self._swept = False
+
+    @property
+    def name(self) -> str:
+        return self.volume.name or self.volume.id
+
+    # --- reading
+
+    def latest(self) -> Snapshot:
+        """The latest commit: one GET when nothing is new. Raises NotFoundError when the volume was deleted."""
+        with self._lock:
+            last = self._last
+        try:
+            if last is None or self.commits.get(last.seq + 1) is not None:
+                last = self.commits.latest()
+        except NotFoundError:
+            raise NotFoundError(f"volume {self.name} was deleted") from None
+        self._remember(last)
+        return Snapshot(self, last.seq if last is not None else 0, self._target.root_of(last))
+
+    def _remember(self, record: CommitRecord | None) -> None:
+        if record is not None:
+            with self._lock:
+                if self._last is None or self._last.seq < record.seq:
+                    self._last = record
+            self._claims.hint = max(self._claims.hint, record.inode_range)
+
+    # --- changing
+
+    def change(self, work: Work, *, message: str = "", check: Callable[[Root, Root, Root], None] | None = None) -> int:
+        """Has *work* change the latest snapshot, and commits that; returns the number of the commit made, 0 for none.
+
+        *check* is given (base, mine, head) whenever somebody else has committed meanwhile, and may refuse. Raises
+        what *work* and *check* raise, Error, OSError; then nothing was published.
+        """
+        base = self.latest()
+        with self._workplace() as directory:
+            writer = PackWriter(self._packs, directory, self.digest, background=self.threads())
+            try:
+                draft = Draft(
+                    loader(self._target, writer),
+                    writer.emit,
+                    base.root,
+                    number=self._number,
+                    now_ns=time.time_ns(),
+                    uid=os.geteuid(),
+                    gid=os.getegid(),
+                )
+                work(draft, writer)
+                mine = draft.store()
+                if same(mine, base.root):
+                    return 0
+                proposal = Proposal(
+                    base=base.root,
+                    base_seq=base.seq,
+                    mine=mine,
+                    token=commit_token(os.urandom(16)),
+                    message=message,
+                    files=draft.files,
+                    bytes=writer.written_bytes,
+                    removed=draft.removed,
+                )
+
+                def against(head: Root) -> None:
+                    if check is not None:
+                        check(base.root, mine, head)
+
+                record = publish(self._target, proposal, writer, writer.seal, against)
+            finally:
+                writer.drop()
+        self._remember(record)
+        return record.seq
+
+    def _number(self) -> int:
+        """An inode number that is this process's alone."""
+        with self._lock:
+            number = next(self._numbers, 0)
+            if not number:
+                self._numbers = iter(range(*self._claims.claim()))
+                number = next(self._numbers)
+            return number
+
+    @contextlib.contextmanager
+    def _workplace(self) -> Iterator[LocalPath]:
+        """A directory in the store where packs grow, locked as long as it is in use; gone afterwards."""
+        if not self._swept:
+            self._swept = True
+            self._sweep()
+        while True:
+            path = self._packs.incoming(_WORK + os.urandom(8).hex())
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():  # nobody swept it before it was locked
+                break
+            os.close(lock)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+    def _sweep(self) -> None:
+        """Removes what killed programs have left."""
+        for path in (self.store.root / "incoming").glob(_WORK + "*"):
+            with contextlib.suppress(OSError):  # in use, or another sweeper's
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path)
+                finally:
+                    os.close(lock)
+
+    def history(self) -> Iterator[CommitRecord]:
+        return self.commits.history()
+
+    def at(self, record: CommitRecord) -> Snapshot:
+        return Snapshot(self, record.seq, decode_root(record.root))
+
+
+def shown(path: Path) -> str:
+    """A path as messages and listings show it."""
+    return b"/".join(path).decode("utf-8", "surrogateescape") or "/"

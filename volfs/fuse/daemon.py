@@ -17,11 +17,12 @@ from volfs.control import protocol
 from volfs.control.registry import MountState, Place, normal_path, view_key
 from volfs.control.request import MountRequest
 from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, NotFoundError
+from volfs.format.ids import is_volume_id
 from volfs.format.names import check_sub_path
 from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
 from volfs.store.store import Store, open_store
-from volfs.store.volumes import Volume, create_volume, find_volume
+from volfs.store.volumes import Volume, create_volume, find_volume, load_volume
 from volfs.view.reports import Resumed
 from volfs.view.view import Options, open_view
 
@@ -138,6 +139,9 @@ def _kernel_time_ns() -> int:
 
 
 def _volume(store: Store, request: MountRequest) -> Volume:
+    """By its name, or by its id: an ephemeral one has no other."""
+    if is_volume_id(request.volume):
+        return load_volume(store, request.volume)
     try:
         return find_volume(store, request.environment, request.volume)
     except NotFoundError:

@@ -36,6 +36,10 @@ def volume_name_count(key: str) -> int:
     return _FAN**3 - 1 - int(key)
 
 
+def heartbeat(volume_id: str) -> str:
+    return f"volumes/{volume_id}/heartbeat"
+
+
 def commits(volume_id: str) -> str:
     return f"volumes/{volume_id}/commits"
 

@@ -204,6 +204,12 @@ def delete_data(store: Store, volume: Volume) -> None:
     """Removes the packs of a deleted volume that shares none: what was ephemeral leaves nothing big behind."""
     for pack in store.backend.children(keys.packs(volume.family)):
         store.backend.delete(f"{keys.packs(volume.family)}/{pack}")
+    store.backend.delete(keys.heartbeat(volume.id))
+
+
+def beat(store: Store, identity: str) -> None:
+    """Says that somebody still uses an ephemeral volume."""
+    store.backend.put(keys.heartbeat(identity), str(time.time_ns()).encode() + b"\n")
 
 
 def empty_root(volume: Volume) -> Root:

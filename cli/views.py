@@ -11,6 +11,7 @@ from volfs.exception import Error, ExecutionError
 
 from .main import shared
 from .output import plural, show_json, show_table, size
+from .progress import bar
 
 
 def state_directory(given: str | None) -> Path:
@@ -24,7 +25,8 @@ def ask(state_dir: str | None, mountpoint: str, verb: str, args: dict[str, Any] 
             f"{mountpoint} is not mounted; its uncommitted changes are kept: mount it again to resume,"
             f" or drop them with `volfs umount --discard {mountpoint}`"
         )
-    return client.call(place.socket, verb, args)
+    with bar() as progress:
+        return client.call(place.socket, verb, args, progress)
 
 
 @click.command("commit")

@@ -2,12 +2,17 @@
 
 import json
 import os
+import pty
+import signal
 import socket
 import stat
+import subprocess
+import time
 
 import pytest
 
-from tests.conftest import Host
+from tests.conftest import VOLFS, Host
+from volfs.control import client
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,35 @@ def test_bad_input_is_answered_or_dropped_and_the_daemon_goes_on(host: Host, dat
     if answer:
         assert json.loads(answer)["error"]["message"]
     assert json.loads(host.run("status", point, "--json").stdout)["volume"] == "v"
+
+
+@pytest.mark.slow
+def test_a_long_commit_tells_its_progress_and_shows_a_bar_on_a_terminal_only(host: Host) -> None:
+    point = host.mount()
+    for i in range(30_000):
+        os.symlink("nowhere", point / str(i))
+    [path] = host.state.glob("*/socket")
+    told: list[dict[str, object]] = []
+    assert client.call(path, "commit", {}, told.append)["seq"] == 1
+    assert told and {line["step"] for line in told} <= {"flushing", "building", "storing"}
+    for i in range(30_000):
+        os.symlink("elsewhere", point / f"more-{i}")
+    # Slowed by a stopped daemon: a commit that takes longer than a second.
+    screen, terminal = pty.openpty()
+    command = [str(VOLFS), "commit", str(point)]
+    commit = subprocess.Popen(command, env=host.env, stdout=subprocess.PIPE, stderr=terminal)
+    pid = host.pid_of(point)
+    assert commit.stdout is not None
+    while commit.poll() is None:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.1)
+    os.close(terminal)
+    assert commit.stdout.read() == b"commit 2: 30000 files, 0 B\n"
+    assert b"%" in os.read(screen, 100_000)
+    os.close(screen)
+    assert host.run("commit", point).stderr == ""
 
 
 def test_commands_name_what_is_wrong(host: Host) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ from volfs.control import protocol
 from volfs.exception import ExecutionError
 
 
-def call(path: Path, verb: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The daemon's answer. Raises what it tells, ExecutionError when it is not there."""
+def call(
+    path: Path,
+    verb: str,
+    args: dict[str, Any] | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """The daemon's answer; *progress* is given what it tells meanwhile.
+
+    Raises what it tells, ExecutionError when it is not there.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         directory = -1
         try:
@@ -22,9 +31,12 @@ def call(path: Path, verb: str, args: dict[str, Any] | None = None) -> dict[str,
         finally:
             if directory >= 0:
                 os.close(directory)
-        connection.sendall(protocol.encode_request(verb, args or {}))
+        connection.sendall(protocol.encode_request(verb, args or {}, progress=progress is not None))
         with connection.makefile("rb") as answers:
             line = answers.readline()
+            while progress is not None and line and (told := protocol.decode_progress(line)) is not None:
+                progress(told)
+                line = answers.readline()
     if not line:
         raise ExecutionError("the daemon ended without an answer; see its log")
     return protocol.decode_answer(line)

@@ -1,7 +1,8 @@
 """The control socket's messages: one JSON object a line. May import: exception. Pure.
 
-A request is {"v": 1, "verb": ..., "args": {...}}. The answer is {"v": 1, "ok": {...}} or {"v": 1, "error":
-{"code": ..., "message": ..., "paths": [...]}}.
+A request is {"v": 1, "verb": ..., "args": {...}, "progress": false}. The answer is {"v": 1, "ok": {...}} or {"v": 1,
+"error": {"code": ..., "message": ..., "paths": [...]}}. Who asks for progress is sent lines {"v": 1, "progress":
+{"step": ..., "done": ..., "total": ...}} before it, as often as that changes.
 """
 
 from typing import Any
@@ -32,6 +33,7 @@ class Request(msgspec.Struct, frozen=True):
     v: int
     verb: str
     args: dict[str, Any] = {}
+    progress: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -44,10 +46,11 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     v: int
     ok: dict[str, Any] | None = None
     error: Failure | None = None
+    progress: dict[str, Any] | None = None
 
 
-def encode_request(verb: str, args: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(Request(VERSION, verb, args)) + b"\n"
+def encode_request(verb: str, args: dict[str, Any], *, progress: bool = False) -> bytes:
+    return msgspec.json.encode(Request(VERSION, verb, args, progress)) + b"\n"
 
 
 def decode_request(line: bytes) -> Request:
@@ -63,6 +66,10 @@ def decode_request(line: bytes) -> Request:
 
 def encode_answer(ok: dict[str, Any]) -> bytes:
     return msgspec.json.encode(Answer(VERSION, ok=ok)) + b"\n"
+
+
+def encode_progress(progress: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(Answer(VERSION, progress=progress)) + b"\n"
 
 
 def encode_error(error: Exception) -> bytes:
@@ -86,10 +93,19 @@ def error_of(failure: Failure) -> exception.Error:
 
 def decode_answer(line: bytes) -> dict[str, Any]:
     """The answer's object; raises the error that it tells."""
-    try:
-        answer = msgspec.json.decode(line, type=Answer)
-    except msgspec.DecodeError as error:
-        raise exception.ExecutionError("the daemon's answer cannot be read; see its log") from error
+    answer = _decoded(line)
     if answer.error is not None:
         raise error_of(answer.error)
     return answer.ok or {}
+
+
+def decode_progress(line: bytes) -> dict[str, Any] | None:
+    """What a line tells of progress; None for the answer itself."""
+    return _decoded(line).progress
+
+
+def _decoded(line: bytes) -> Answer:
+    try:
+        return msgspec.json.decode(line, type=Answer)
+    except msgspec.DecodeError as error:
+        raise exception.ExecutionError("the daemon's answer cannot be read; see its log") from error

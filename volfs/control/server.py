@@ -13,6 +13,7 @@ from volfs.control.verbs import Verbs
 from volfs.exception import Error, InvalidError
 
 _log = logging.getLogger("volfs")
+_TELL_S = 0.2
 
 
 async def serve(path: Path, verbs: Verbs) -> None:
@@ -49,7 +50,7 @@ async def _answer_one(stream: trio.SocketStream, verbs: Verbs) -> None:
         line = await _line(stream)
         if line:
             request = protocol.decode_request(line)
-            answer = protocol.encode_answer(await verbs.run(request.verb, request.args))
+            answer = await _run(stream, verbs, request)
         else:
             return
     except (Error, OSError) as error:
@@ -61,6 +62,32 @@ async def _answer_one(stream: trio.SocketStream, verbs: Verbs) -> None:
         await stream.send_all(answer)
     except trio.BrokenResourceError:
         return  # hung up
+
+
+async def _run(stream: trio.SocketStream, verbs: Verbs, request: protocol.Request) -> bytes:
+    """The answer; progress is sent while it is waited for. Nobody who reads slowly, or not at all, holds up a verb."""
+    async with trio.open_nursery() as nursery:
+        if request.progress:
+            nursery.start_soon(_tell_progress, stream, verbs)
+        try:
+            return protocol.encode_answer(await verbs.run(request.verb, request.args))
+        except (Error, OSError) as error:
+            return protocol.encode_error(error)
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def _tell_progress(stream: trio.SocketStream, verbs: Verbs) -> None:
+    told = None
+    while True:
+        await trio.sleep(_TELL_S)
+        now = verbs.progress()
+        if now is not None and now != told:
+            told = now
+            try:
+                await stream.send_all(protocol.encode_progress(now))
+            except trio.BrokenResourceError:
+                return  # hung up: the verb goes on
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

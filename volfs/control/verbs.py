@@ -11,13 +11,16 @@ import msgspec
 import trio
 
 from volfs.exception import InvalidError
-from volfs.view.reports import CommitReport, ReloadReport
+from volfs.view.reports import CommitReport, Progress, ReloadReport
 
 MAX_MESSAGE = 4096
 
 
 class Target(Protocol):
     """What a mount can be asked. All raise Error or OSError."""
+
+    @property
+    def progress(self) -> Progress | None: ...
 
     async def status(self) -> dict[str, Any]: ...
 
@@ -73,8 +76,13 @@ class Verbs:
             self.last_error = None
         return answer
 
+    def progress(self) -> dict[str, Any] | None:
+        """How far the commit under way is; None when there is none."""
+        now = self._target.progress
+        return None if now is None else _plain(now)
+
     async def _status(self, args: dict[str, Any]) -> dict[str, Any]:
-        return {**await self._target.status(), "last_error": self.last_error}
+        return {**await self._target.status(), "progress": self.progress(), "last_error": self.last_error}
 
     async def _commit(self, args: dict[str, Any]) -> dict[str, Any]:
         message = _argument(args, "message", "")

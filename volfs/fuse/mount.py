@@ -28,7 +28,7 @@ from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
 from volfs.view.changes import Changes
 from volfs.view.reload import Kernel, open_files, reload
-from volfs.view.reports import CommitReport, OpenFile, ReloadReport
+from volfs.view.reports import CommitReport, OpenFile, Progress, ReloadReport
 from volfs.view.view import View
 
 _log = logging.getLogger("volfs")
@@ -183,6 +183,10 @@ class Mount:
         return not self._view.core.inodes.dirty
 
     # --- verbs
+
+    @property
+    def progress(self) -> Progress | None:
+        return self._view.progress
 
     async def status(self) -> dict[str, Any]:
         view, request = self._view, self._request

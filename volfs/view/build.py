@@ -8,7 +8,10 @@ from volfs.format.root import Root
 from volfs.tree import edit
 from volfs.view.coalesce import Tools, settle
 from volfs.view.inodes import Layer
+from volfs.view.reports import Progress, Tell
 from volfs.view.segments import Segment
+
+_TELL_EVERY = 256  # files
 
 
 @dataclass(slots=True)
@@ -57,12 +60,14 @@ class Built:
     records: dict[int, Inode]
 
 
-def build(tools: Tools, frozen: Frozen) -> Built:
+def build(tools: Tools, frozen: Frozen, tell: Tell) -> Built:
     """The tree that the frozen view shows."""
     records: dict[int, Inode] = {}
     links: dict[int, Inode | None] = dict.fromkeys(frozen.gone)
     edits: dict[int, dict[bytes, Entry | None]] = {ino: {} for ino in frozen.directories}
-    for ino, file in frozen.files.items():
+    for i, (ino, file) in enumerate(frozen.files.items()):
+        if i % _TELL_EVERY == 0:
+            tell(Progress("building", i, len(frozen.files)))
         record = file.record if file.layer is None else settle(tools, file.record, file.base, file.layer)
         records[ino] = record
         if file.linked:

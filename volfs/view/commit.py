@@ -13,6 +13,7 @@ from volfs.view.build import Frozen, build
 from volfs.view.coalesce import Tools
 from volfs.view.packing import PackWriter
 from volfs.view.publish import Proposal, Target, loader, publish
+from volfs.view.reports import Progress, Tell
 from volfs.view.segments import Segment
 
 _DOOMED_BYTES = 1 << 20  # a smaller segment is kept however little of it is needed
@@ -36,16 +37,17 @@ def commit_frozen(
     message: str,
     keep: frozenset[bytes],
     anchor: tuple[bytes, ...],
+    tell: Tell,
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
     The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *keep*: packs that must
-    be kept whatever little of them is needed (unlinked files that are still open).
+    be kept whatever little of them is needed (unlinked files that are still open). *tell* hears of progress.
     """
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
     writer = PackWriter(target.packs, directory, target.digest, last)
-    log = _Log(target, frozen, writer, keep)
+    log = _Log(target, frozen, writer, keep, tell)
 
     def read(ref: Ref, at: int, length: int) -> bytes:
         data = writer.read(ref)
@@ -53,7 +55,7 @@ def commit_frozen(
 
     try:
         tools = Tools(loader(target, writer), writer.emit, read, log.fresh, log.doomed)
-        built = build(tools, frozen)
+        built = build(tools, frozen, tell)
         if same(built.root, frozen.base):
             return Published(None, built.root, built.records)
         proposal = Proposal(
@@ -77,7 +79,10 @@ def commit_frozen(
 class _Log:
     """The segments of the log that a commit takes: those that are needed become packs."""
 
-    def __init__(self, target: Target, frozen: Frozen, writer: PackWriter, keep: frozenset[bytes]) -> None:
+    def __init__(
+        self, target: Target, frozen: Frozen, writer: PackWriter, keep: frozenset[bytes], tell: Tell
+    ) -> None:
+        self._tell = tell
         self._packs = target.packs
         self._segments = frozen.segments
         self._writer = writer
@@ -93,7 +98,10 @@ class _Log:
         """A pack is whole and synced before it has its name."""
         last = self._segments[-1:] if self._writer.written_bytes else []
         own = self._writer.seal()
+        total, done = sum(segment.size for segment in self._segments), 0
         for segment in self._segments:
+            self._tell(Progress("storing", done, total))
+            done += segment.size
             if segment.pack not in self._added and (self._used(segment) or segment in last):
                 segment.sync()
                 self._packs.add(segment.pack, segment.path)

@@ -1,5 +1,7 @@
 """What commit and reload tell. May import: nothing. Paths are text with surrogate escapes, from the view's root."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 
@@ -15,6 +17,17 @@ class CommitReport(Struct, frozen=True, kw_only=True):
     stored_bytes: int = 0
     merged: bool = False
     lines: tuple[str, ...] = ()
+
+
+class Progress(Struct, frozen=True):
+    """How far a commit is. *done* of *total* are bytes while it seals, files while it builds; 0 of 0: not known."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+Tell = Callable[[Progress], None]
 
 
 class ReloadReport(Struct, frozen=True, kw_only=True):

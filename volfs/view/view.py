@@ -40,7 +40,7 @@ from volfs.view.journal import Journal
 from volfs.view.listing import Listing
 from volfs.view.namespace import Namespace
 from volfs.view.publish import Target
-from volfs.view.reports import CommitReport, Resumed
+from volfs.view.reports import CommitReport, Progress, Resumed
 from volfs.view.staging import Staging
 from volfs.view.state import Base, load_base, save_base
 
@@ -75,6 +75,7 @@ class View:
         self.target = target
         self.state = state
         self.gate: Gate | None = None  # while a reload is at work
+        self.progress: Progress | None = None  # of the commit under way
         self.reloading = trio.Lock()
         self.names = Namespace(core)
         self.attributes = Attributes(core)
@@ -128,8 +129,18 @@ class View:
             return await self.commit_locked(message, flush)
 
     async def commit_locked(self, message: str, flush: Callable[[], None]) -> CommitReport:
+        try:
+            return await self._commit(message, flush)
+        finally:
+            self.progress = None
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress = progress
+
+    async def _commit(self, message: str, flush: Callable[[], None]) -> CommitReport:
         core = self.core
         if not core.read_only:
+            self._tell(Progress("flushing"))
             await trio.to_thread.run_sync(flush)
         if not core.inodes.dirty:
             return CommitReport(seq=None)
@@ -151,6 +162,7 @@ class View:
                     message=message,
                     keep=keep,
                     anchor=self.options.sub_path,
+                    tell=self._tell,
                 )
             )
         except BaseException:

@@ -46,8 +46,10 @@ def commit_frozen(
     """
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
-    writer = PackWriter(target.packs, directory, target.digest, last)
-    log = _Log(target, frozen, writer, keep, tell)
+    log = _Log(target, frozen, keep, tell)
+    # Not behind a segment that is not worth keeping: it would be kept for a few nodes.
+    first = last if last is not None and last.pack not in log.doomed else None
+    writer = PackWriter(target.packs, directory, target.digest, first)
 
     def read(ref: Ref, at: int, length: int) -> bytes:
         data = writer.read(ref)
@@ -70,7 +72,7 @@ def commit_frozen(
             bytes=sum(max(segment.data_bytes - segment.dead_bytes, 0) for segment in frozen.segments),
             removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
         )
-        record = publish(target, proposal, writer, log.seal)
+        record = publish(target, proposal, writer, lambda: log.seal(writer))
         return Published(record, built.root, built.records)
     finally:
         writer.drop()
@@ -79,13 +81,10 @@ def commit_frozen(
 class _Log:
     """The segments of the log that a commit takes: those that are needed become packs."""
 
-    def __init__(
-        self, target: Target, frozen: Frozen, writer: PackWriter, keep: frozenset[bytes], tell: Tell
-    ) -> None:
+    def __init__(self, target: Target, frozen: Frozen, keep: frozenset[bytes], tell: Tell) -> None:
         self._tell = tell
         self._packs = target.packs
         self._segments = frozen.segments
-        self._writer = writer
         self._added: list[bytes] = []
         self.fresh = frozenset(segment.pack for segment in frozen.segments)
         self.doomed = frozenset(
@@ -94,15 +93,14 @@ class _Log:
             if segment.size >= _DOOMED_BYTES and segment.dead_bytes * 2 > segment.data_bytes
         ) - keep
 
-    def seal(self) -> tuple[bytes, ...]:
+    def seal(self, writer: PackWriter) -> tuple[bytes, ...]:
         """A pack is whole and synced before it has its name."""
-        last = self._segments[-1:] if self._writer.written_bytes else []
-        own = self._writer.seal()
+        own = writer.seal()
         total, done = sum(segment.size for segment in self._segments), 0
         for segment in self._segments:
             self._tell(Progress("storing", done, total))
             done += segment.size
-            if segment.pack not in self._added and (self._used(segment) or segment in last):
+            if segment.pack not in self._added and (self._used(segment) or segment.pack in writer.used):
                 segment.sync()
                 self._packs.add(segment.pack, segment.path)
                 self._added.append(segment.pack)

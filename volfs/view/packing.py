@@ -45,6 +45,7 @@ class PackWriter:
         self._sealing: list[Future[None]] = []
         self._sealed: list[bytes] = []
         self.written_bytes = 0
+        self.used: set[bytes] = set()  # packs that were written to, *first* among them
 
     def emit(self, data: bytes) -> Ref:
         """Stores one block or node."""
@@ -98,6 +99,7 @@ class PackWriter:
             pack, name = self._packs.new_pack()
             self._segment = Segment.create(self._directory, name, pack, COMMIT_PACK)
             self._own.append(self._segment)
+        self.used.add(self._segment.pack)
         return self._segment
 
     def _wait(self, most: int = 0) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,9 +51,9 @@ class Snapshot:
     def find(self, path: Path, *, follow: bool = False) -> Inode:
         """Raises NotFoundError; ELOOP and EXDEV where symbolic links are followed."""
         load = self.session.load
-        if follow:
-            path = resolve(load, self.root, path)
         found = lookup.walk(load, self.root, path)
+        if follow and (found is None or stat.S_ISLNK(found.mode)):
+            found = lookup.walk(load, self.root, resolve(load, self.root, path))
         if found is None:
             raise NotFoundError(f"no {shown(path)} in volume {self.session.name}")
         return found

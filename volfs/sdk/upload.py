@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 
 from msgspec.structs import replace
 
-from volfs.format.entry import Extent, Inode
+from volfs.format.entry import MAX_INLINE_EXTENTS, Extent, Inode
 from volfs.format.root import Root
 from volfs.sdk.session import PENDING, Session, shown
 from volfs.sdk.sources import Batch, Block, Large, Loaded, Put, load_group
@@ -225,6 +225,9 @@ class _Upload:
     def _with_extents(self, inode: Inode, size: int, extents: list[Extent]) -> Inode:
         """*inode* grown to *size*, with these behind the extents that it has."""
         start = inode.size
+        if not start and len(extents) <= MAX_INLINE_EXTENTS:
+            held = sum(extent.length for extent in extents)
+            return replace(inode, size=size, extents=tuple(extents), allocated=held)
         inode = replace(inode, size=size)
         if start == size or not extents:
             return inode

@@ -1,7 +1,7 @@
 """Publishing a tree: merge it onto the head, put the commit record if absent, again if somebody was faster.
 
-May import: packing, store, tree, format. Must not know: trio, live inodes, the kernel. Blocks; runs in a daemon's
-thread, or in the caller of the SDK.
+May import: packing, blocks, store, tree, format. Must not know: trio, live inodes, the kernel. Blocks; runs in a
+daemon's thread, or in the caller of the SDK.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,10 @@ from volfs.store.numbers import Claims
 from volfs.store.packs import Packs
 from volfs.tree.merge import merge, same
 from volfs.tree.want import Load
+from volfs.view.blocks import Recent
 from volfs.view.packing import PackWriter
+
+_OWN_NODES_BYTES = 16 << 20
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,9 +63,17 @@ class Proposal:
 def loader(target: Target, writer: PackWriter) -> Load:
     """Nodes of the store, and those that *writer* has just written."""
 
+    recent: Recent[Node] = Recent(_OWN_NODES_BYTES)
+
     def load(ref: Ref) -> Node:
-        data = writer.read(ref)
-        return Node.decode(data) if data is not None else target.load(ref)
+        node = recent.get(ref.hash)
+        if node is None:
+            data = writer.read(ref)
+            if data is None:
+                return target.load(ref)
+            node = Node.decode(data)
+            recent.put(ref.hash, node, len(data))
+        return node
 
     return load
 

@@ -4,7 +4,6 @@ import importlib
 import os
 import shutil
 import time
-from pathlib import Path
 
 import click
 
@@ -13,6 +12,7 @@ from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
 from volfs.control.request import MountRequest
 from volfs.exception import ExecutionError
+from volfs.store.places import work_dir
 
 from .main import shared
 from .views import show_commit, state_directory
@@ -107,6 +107,6 @@ def _end_dead(place: Place, state: MountState, action: str | None) -> None:
             f"no daemon runs for {state.mountpoint}; mount it again to resume, then `volfs umount --commit` it"
         )
     if action == "discard":
-        shutil.rmtree(Path(state.store.removeprefix("file://")) / "incoming" / place.directory.name, ignore_errors=True)
+        shutil.rmtree(work_dir(state.store) / place.directory.name, ignore_errors=True)
         place.remove()
         click.echo(f"discarded the changes kept for {state.mountpoint}")

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from volfs.control import client, registry
-from volfs.control.registry import MountState, Place, default_state_dir
+from volfs.control.registry import MountState, Place
 from volfs.exception import Error, ExecutionError
+from volfs.store.places import default_state_dir
 
 from .main import shared
 from .output import plural, show_json, show_table, size

@@ -12,7 +12,7 @@ from volfs.format.record import CommitRecord
 from volfs.store import keys
 from volfs.store.commits import Commits
 from volfs.store.numbers import Claims
-from volfs.store.packs import Packs
+from volfs.store.packs import LocalPacks
 from volfs.store.store import Store, open_store
 from volfs.store.volumes import (
     create_volume,
@@ -117,7 +117,7 @@ def test_put_if_absent_has_one_winner_among_processes(store: Store) -> None:
         " print([i for i in range(60) if b.put_if_absent(f'race/{i}', sys.argv[2].encode())])"
     )
     racers = [
-        subprocess.Popen([sys.executable, "-c", code, str(store.root), str(n)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", code, store.url.removeprefix("file://"), str(n)], stdout=subprocess.PIPE, text=True)
         for n in range(4)
     ]
     won = [eval(racer.communicate(timeout=60)[0]) for racer in racers]
@@ -129,7 +129,8 @@ def test_put_if_absent_has_one_winner_among_processes(store: Store) -> None:
 
 
 def test_directories_are_private_and_packs_are_sealed(store: Store, tmp_path: Path) -> None:
-    packs = Packs(store, make(store).family)
+    packs = store.packs(make(store).family)
+    assert isinstance(packs, LocalPacks)
     pack, name = packs.new_pack()
     grown = packs.incoming("view") / name
     grown.write_bytes(b"0123456789")

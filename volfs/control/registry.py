@@ -33,16 +33,6 @@ class MountState(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str | int | float | bool | None] = {}
 
 
-def default_state_dir() -> Path:
-    """$VOLFS_STATE, else /var/lib/volfs/state for root and $XDG_STATE_HOME/volfs for others."""
-    given = os.environ.get("VOLFS_STATE")
-    if given:
-        return Path(os.path.abspath(given))
-    if os.geteuid() == 0:
-        return Path("/var/lib/volfs/state")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "volfs"
-
-
 def view_key(store: str, volume_id: str, mountpoint: str) -> str:
     return xxh3_128_hexdigest("\0".join((store, volume_id, mountpoint)).encode("utf-8", "surrogateescape"))
 

@@ -111,7 +111,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             read_only=request.read_only,
             pid=os.getpid(),
         )
-        incoming = store.root / "incoming" / key
+        incoming = store.work / key
         fresh = not place.base.exists()
         try:
             options = Options(request.read_only, check_sub_path(request.sub_path), kernel_times=True)

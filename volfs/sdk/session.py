@@ -24,7 +24,6 @@ from volfs.format.record import CommitRecord
 from volfs.format.root import Root, decode_root
 from volfs.store.commits import Commits
 from volfs.store.numbers import Claims
-from volfs.store.packs import Packs
 from volfs.store.store import Store
 from volfs.store.volumes import Volume, empty_root
 from volfs.tree import lookup
@@ -67,7 +66,7 @@ class Session:
         self.volume = volume
         self.threads = threads
         self.commits = Commits(store.backend, volume.id, volume.name)
-        self._packs = Packs(store, volume.family)
+        self._packs = store.packs(volume.family)
         digest = block_hash(volume.hash_seed)
         blocks = Blocks(self._packs, digest, {})
         nodes = Nodes(blocks)
@@ -192,7 +191,7 @@ class Session:
 
     def _sweep(self) -> None:
         """Removes what killed programs have left."""
-        for path in (self.store.root / "incoming").glob(_WORK + "*"):
+        for path in self.store.work.glob(_WORK + "*"):
             with contextlib.suppress(OSError):  # in use, or another sweeper's
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:

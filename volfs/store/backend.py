@@ -30,6 +30,10 @@ class Backend(Protocol):
         """The sorted names directly below *prefix* ("a/b"), above *after*."""
         ...
 
+    def first(self, prefix: str) -> str | None:
+        """The first key, in order, anywhere below *prefix*; None when there is none."""
+        ...
+
     def delete(self, key: str) -> None:
         """Absent is fine."""
         ...

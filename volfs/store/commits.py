@@ -17,15 +17,9 @@ class Commits:
         self._name = name or volume_id
 
     def latest(self) -> CommitRecord | None:
-        """The last commit; None when there is none. Two listings of one name each."""
-        top = keys.commits(self._volume_id)
-        after = ""
-        while high := self._backend.children(top, after=after, limit=1):
-            low = self._backend.children(f"{top}/{high[0]}", limit=1)
-            if low:
-                return self.get(keys.commit_seq(high[0], low[0]))
-            after = high[0]  # a directory made for a commit that never came
-        return None
+        """The last commit; None when there is none. One listing of one key, one GET."""
+        key = self._backend.first(keys.commits(self._volume_id))
+        return None if key is None else self.get(keys.commit_seq(key))
 
     def get(self, seq: int) -> CommitRecord | None:
         """Commit *seq*; None when there is no such. One GET."""

@@ -49,8 +49,9 @@ def commit(volume_id: str, seq: int) -> str:
     return f"volumes/{volume_id}/commits/{high:09}/{low:03}"
 
 
-def commit_seq(high: str, low: str) -> int:
-    """The number of the commit with these two last names of its key."""
+def commit_seq(key: str) -> int:
+    """The number of the commit with this key."""
+    high, low = key.rsplit("/", 2)[1:]
     return _TOP - int(high) * _FAN - int(low)
 
 

@@ -93,6 +93,15 @@ class Local:
         names.sort()
         return names[:limit]
 
+    def first(self, prefix: str) -> str | None:
+        for name in self.children(prefix):
+            key = f"{prefix}/{name}"
+            if not os.path.isdir(self._file_of(key)):
+                return key
+            if (found := self.first(key)) is not None:
+                return found
+        return None  # a directory made for an object that never came
+
     def delete(self, key: str) -> None:
         path = self.path_of(key)
         path.unlink(missing_ok=True)

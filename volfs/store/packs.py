@@ -1,17 +1,17 @@
-"""A family's packs. May import: keys, store, format. Thread-safe; blocks."""
+"""A family's packs. May import: keys, backend, format. Thread-safe; blocks."""
 
 import errno
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from volfs.exception import DamageError
 from volfs.format.ids import pack_id
 from volfs.store import keys
-from volfs.store.store import Store
+from volfs.store.local import Local
 
 _OPEN_FILES = 64
 # What RWF_NOWAIT says when it would wait, and where the file system does not know it (tmpfs).
@@ -31,24 +31,47 @@ class _Open:
             os.close(self.fd)
 
 
-class Packs:
+class Packs(Protocol):
+    """How a family's packs are read and added."""
+
+    def read(self, pack: bytes, offset: int, length: int) -> bytes:
+        """Raises DamageError when the pack is gone, ServiceError; fewer bytes where it ends early."""
+        ...
+
+    def read_nowait(self, pack: bytes, offset: int, length: int) -> bytes | None:
+        """The same from the page cache; None when that would wait for a disk or a network."""
+        ...
+
+    def add(self, pack: bytes, path: Path) -> None:
+        """Makes a sealed, synced segment a pack: durable when it returns. The file stays the caller's."""
+        ...
+
+    def new_pack(self) -> tuple[bytes, str]:
+        """(id, file name) of a pack to come."""
+        ...
+
+    def incoming(self, view: str) -> Path:
+        """Where a view's segments grow. Made if absent."""
+        ...
+
+
+class LocalPacks:
     """Packs of a local store: read in place."""
 
-    def __init__(self, store: Store, family: str) -> None:
-        self._store = store
+    def __init__(self, backend: Local, work: Path, family: str) -> None:
+        self._backend = backend
+        self._work = work
         self._family = family
         self._open: OrderedDict[bytes, _Open] = OrderedDict()
         self._lock = threading.Lock()
 
     def path(self, pack: bytes) -> Path:
-        return self._store.root / keys.pack(self._family, pack)
+        return self._backend.path_of(keys.pack(self._family, pack))
 
     def read(self, pack: bytes, offset: int, length: int) -> bytes:
-        """Raises DamageError when the pack is gone; fewer bytes where it ends early."""
         return os.pread(self._file(pack).fd, length, offset)
 
     def read_nowait(self, pack: bytes, offset: int, length: int) -> bytes | None:
-        """The same from the page cache; None when that would wait for the disk."""
         buffer = bytearray(length)
         try:
             done = os.preadv(self._file(pack).fd, [buffer], offset, os.RWF_NOWAIT)
@@ -59,24 +82,13 @@ class Packs:
         return bytes(buffer) if done == length else None
 
     def add(self, pack: bytes, path: Path) -> None:
-        """Makes a sealed, synced segment a pack."""
-        self._store.backend.adopt(path, keys.pack(self._family, pack))
+        self._backend.adopt(path, keys.pack(self._family, pack))
 
-    def has(self, pack: bytes) -> bool:
-        return self.path(pack).exists()
-
-    def new_pack(self, clock_ns: Callable[[], int] = time.time_ns) -> tuple[bytes, str]:
-        """(id, file name) of a pack to come."""
-        pack = pack_id(clock_ns(), os.urandom(10))
-        return pack, pack.hex()
+    def new_pack(self) -> tuple[bytes, str]:
+        return new_pack()
 
     def incoming(self, view: str) -> Path:
-        """Where a view's segments grow: in the store, so that they can be linked. Made if absent."""
-        path = self._store.root / "incoming"
-        path.mkdir(mode=0o700, exist_ok=True)
-        path /= view
-        path.mkdir(mode=0o700, exist_ok=True)
-        return path
+        return incoming(self._work, view)
 
     def _file(self, pack: bytes) -> _Open:
         with self._lock:
@@ -87,9 +99,23 @@ class Packs:
             try:
                 found = _Open(self.path(pack))
             except FileNotFoundError as error:
-                where = f"pack {pack.hex()} of {self._store.url}"
+                where = f"pack {pack.hex()} of {self._backend.url}"
                 raise DamageError(f"damaged: {where} is missing; run volfs fsck") from error
             self._open[pack] = found
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)
             return found
+
+
+def new_pack() -> tuple[bytes, str]:
+    """(id, file name) of a pack to come: ids sort by time."""
+    pack = pack_id(time.time_ns(), os.urandom(10))
+    return pack, pack.hex()
+
+
+def incoming(work: Path, view: str) -> Path:
+    """A view's directory for segments, made if absent."""
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = work / view
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

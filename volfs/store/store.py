@@ -1,7 +1,8 @@
-"""Opens a store by its URL. May import: local, keys, exception."""
+"""Opens a store by its URL. May import: local, packs, places, keys."""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,8 @@ from volfs.exception import DamageError, InvalidError, NotFoundError, StoreError
 from volfs.store import keys
 from volfs.store.backend import Backend
 from volfs.store.local import Local
+from volfs.store.packs import LocalPacks, Packs
+from volfs.store.places import work_dir
 
 FORMAT = "volfs-store"
 VERSION = 1
@@ -22,11 +25,12 @@ class _StoreFile(msgspec.Struct):
 
 
 class Store:
-    """An opened store. `root` is its directory."""
+    """An opened store. `work` is the local directory where segments grow until they are packs of it."""
 
-    def __init__(self, backend: Backend, root: Path) -> None:
+    def __init__(self, backend: Backend, packs: Callable[[str], Packs]) -> None:
         self.backend = backend
-        self.root = root
+        self.packs = packs
+        self.work = work_dir(backend.url)
 
     @property
     def url(self) -> str:
@@ -53,8 +57,9 @@ def open_store(url: str, *, create: bool = True) -> Store:
     """Raises InvalidError, NotFoundError (and *create* is False), StoreError."""
     path = _local_path(url)
     backend = Local(path)
+    store = Store(backend, lambda family: LocalPacks(backend, store.work, family))
     try:
-        return _checked(Store(backend, path))
+        return _checked(store)
     except NotFoundError:
         if not create:
             raise NotFoundError(f"no volfs store at {path}; create a volume first, or check --store") from None
@@ -65,7 +70,7 @@ def open_store(url: str, *, create: bool = True) -> Store:
     if any(entry.name != "tmp" for entry in path.iterdir()):
         raise StoreError(f"{path} is not a volfs store and not empty; name another directory with --store")
     backend.put_if_absent(keys.STORE, json.dumps({"format": FORMAT, "version": VERSION}).encode() + b"\n")
-    return _checked(Store(backend, path))
+    return _checked(store)
 
 
 def _checked(store: Store) -> Store:

@@ -251,15 +251,20 @@ def _point(store: Store, volume: Volume) -> None:
     key = keys.name(volume.environment, volume.name)
     pointer = _json(_name_file(volume.id, volume.environment, volume.name))
     while not store.backend.put_if_absent(key, pointer):
-        if _by_name(store, volume.environment, volume.name) is not None:
+        there = _by_name(store, volume.environment, volume.name)
+        if there is not None and there.id == volume.id:
+            return  # our own, whose answer was lost
+        if there is not None:
             raise _taken(volume.environment, volume.name)
         store.backend.delete(key)  # stale
 
 
 def _put_name(store: Store, identity: str, environment: str, name: str) -> None:
     listed = store.backend.children(keys.volume_names(identity), limit=1)
-    k = keys.volume_name_count(listed[0]) + 1 if listed else 0
-    if not store.backend.put_if_absent(keys.volume_name(identity, k), _json(_name_file(identity, environment, name))):
+    key = keys.volume_name(identity, keys.volume_name_count(listed[0]) + 1 if listed else 0)
+    data = _json(_name_file(identity, environment, name))
+    # "Exists" may be our own lost answer; somebody else's with the same name is as good.
+    if not store.backend.put_if_absent(key, data) and store.backend.get(key) != data:
         raise ConflictError(f"volume {identity} is being renamed by somebody else; try again")
 
 

@@ -22,7 +22,6 @@ from volfs.format.record import CommitRecord
 from volfs.format.root import Root, decode_root
 from volfs.store.commits import Commits
 from volfs.store.numbers import Claims
-from volfs.store.packs import Packs
 from volfs.store.store import Store
 from volfs.store.volumes import Volume, empty_root
 from volfs.tree import lookup
@@ -228,7 +227,7 @@ class View:
 
     def space(self) -> Space:
         root = self.core.inodes.root
-        free = os.statvfs(self.store.root)
+        free = os.statvfs(self.store.work)
         return Space(
             root.dir.bytes + root.link_bytes + self.staged_bytes, free.f_bavail * free.f_frsize, root.dir.entries
         )
@@ -261,7 +260,7 @@ def open_view(
     Raises NotFoundError (the volume was deleted, or no such sub_path), ConflictError, DamageError, OSError.
     """
     commits = Commits(store.backend, volume.id, volume.name)
-    packs = Packs(store, volume.family)
+    packs = store.packs(volume.family)
     digest = block_hash(volume.hash_seed)
     staging = Staging(packs.incoming(key), digest, packs.new_pack)
     blocks = Blocks(packs, digest, staging.by_pack)

@@ -42,6 +42,14 @@ class Packs(Protocol):
         """The same from the page cache; None when that would wait for a disk or a network."""
         ...
 
+    def is_near(self, pack: bytes, offset: int, length: int) -> bool:
+        """Whether a read asks no more than the local disk."""
+        ...
+
+    def forget(self, pack: bytes, offset: int, length: int) -> bool:
+        """These bytes are not what they should be. True when only a copy was, and is dropped: read again."""
+        ...
+
     def add(self, pack: bytes, path: Path) -> None:
         """Makes a sealed, synced segment a pack: durable when it returns. The file stays the caller's."""
         ...
@@ -80,6 +88,12 @@ class LocalPacks:
                 return None
             raise
         return bytes(buffer) if done == length else None
+
+    def is_near(self, pack: bytes, offset: int, length: int) -> bool:
+        return True
+
+    def forget(self, pack: bytes, offset: int, length: int) -> bool:
+        return False
 
     def add(self, pack: bytes, path: Path) -> None:
         self._backend.adopt(path, keys.pack(self._family, pack))

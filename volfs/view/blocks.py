@@ -28,6 +28,10 @@ class PackReader(Protocol):
 
     def read_nowait(self, pack: bytes, offset: int, length: int) -> bytes | None: ...
 
+    def forget(self, pack: bytes, offset: int, length: int) -> bool: ...
+
+    def is_near(self, pack: bytes, offset: int, length: int) -> bool: ...
+
 
 class Recent(Generic[T]):
     """A bounded cache in two generations: what was used since the last turn stays for one more.
@@ -74,7 +78,16 @@ class Blocks:
         handle = segment.handle if segment is not None else None
         if handle is not None:
             return self._verified(ref, os.pread(handle.fd, ref.stored, ref.offset))
-        return self._verified(ref, self._packs.read(ref.pack, ref.offset, ref.stored))
+        data = self._packs.read(ref.pack, ref.offset, ref.stored)
+        if self._agrees(ref, data):
+            return data
+        if self._packs.forget(ref.pack, ref.offset, ref.stored):  # a bad copy, or a bad transfer
+            data = self._packs.read(ref.pack, ref.offset, ref.stored)
+        return self._verified(ref, data)
+
+    def is_near(self, ref: Ref) -> bool:
+        """Whether reading it asks no more than the local disk."""
+        return ref.pack in self._live or self._packs.is_near(ref.pack, ref.offset, ref.stored)
 
     def read_nowait(self, ref: Ref) -> bytes | None:
         """The whole block, or None when that would wait for a disk or a network."""
@@ -88,7 +101,11 @@ class Blocks:
                 raise
             return self._verified(ref, bytes(buffer)) if data == ref.stored else None
         found = self._packs.read_nowait(ref.pack, ref.offset, ref.stored)
-        return None if found is None else self._verified(ref, found)
+        if found is None or self._agrees(ref, found):
+            return found
+        if self._packs.forget(ref.pack, ref.offset, ref.stored):
+            return None  # it was a copy: who waits fetches another
+        return self._verified(ref, found)
 
     def part_nowait(self, ref: Ref, at: int, length: int) -> bytes | None:
         """*length* bytes of the block from *at* on, if at hand. A part makes the block stay in memory for a while."""
@@ -112,8 +129,11 @@ class Blocks:
             self._recent.put(ref.hash, block, len(block))
         return block[at : at + length]
 
+    def _agrees(self, ref: Ref, data: bytes) -> bool:
+        return len(data) == ref.stored and self._digest(data) == ref.hash
+
     def _verified(self, ref: Ref, data: bytes) -> bytes:
-        if len(data) != ref.stored or self._digest(data) != ref.hash:
+        if not self._agrees(ref, data):
             raise DamageError(
                 f"damaged: {ref.length} bytes at {ref.offset} of pack {ref.pack.hex()} do not agree with their hash;"
                 " run volfs fsck"

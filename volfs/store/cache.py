@@ -1,0 +1,225 @@
+"""Pieces of packs on the local disk, shared by all processes of a host. May import: nothing of volfs. Thread-safe.
+
+Plain files: a piece appears whole or not at all, and any process may remove any of them at any moment; who has one open
+reads on. What they hold is verified by its readers, against the hashes in the tree. Nothing here ever fails a read: a
+full disk, or a file that is gone, is a piece that is not cached.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+from msgspec import Struct
+
+from volfs.store.packs import WOULD_WAIT
+
+PIECE_BYTES = 1 << 20
+_OPEN_FILES = 128
+_WHOLE = "whole"
+_SHARE = 16  # a process that has put a 16th of the bound looks at what all have put
+
+
+class CacheUse(Struct, frozen=True):
+    """Of this process: pieces found and not found, bytes read from the cache and put into it."""
+
+    hits: int = 0
+    misses: int = 0
+    hit_bytes: int = 0
+    put_bytes: int = 0
+
+
+class _Piece:
+    """An open file, closed when its last reader lets go of it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the time of its last use, for eviction
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+
+
+class Cache:
+    """*limit_bytes* bounds the directory, for all processes together."""
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        self.root = root
+        self.limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _Piece] = OrderedDict()
+        self._since_look = limit_bytes  # look at the first put
+        self._hits = self._misses = self._hit_bytes = self._put_bytes = 0
+
+    # --- reading
+
+    def read(self, pack: str, offset: int, length: int) -> bytes | None:
+        """*length* bytes of a pack from *offset* on, all from one piece; None when it is not there."""
+        return self._read(pack, offset, length, 0)
+
+    def read_nowait(self, pack: str, offset: int, length: int) -> bytes | None:
+        """The same from the page cache; None also when the disk would have to be waited for."""
+        return self._read(pack, offset, length, os.RWF_NOWAIT)
+
+    def _read(self, pack: str, offset: int, length: int, flags: int) -> bytes | None:
+        found = self._piece(pack, offset // PIECE_BYTES)
+        if found is None:
+            if not flags:
+                self._misses += 1
+            return None
+        piece, start = found
+        buffer = bytearray(length)
+        try:
+            done = os.preadv(piece.fd, [buffer], offset - start, flags)
+        except OSError as error:
+            if not flags or error.errno not in WOULD_WAIT:
+                self.drop(pack, offset // PIECE_BYTES)  # the disk cannot read it: as good as not there
+            return None
+        if flags and done < length:
+            return None
+        self._hits += 1
+        self._hit_bytes += done
+        return bytes(memoryview(buffer)[:done])
+
+    def has(self, pack: str, piece: int) -> bool:
+        return self._piece(pack, piece) is not None
+
+    def _piece(self, pack: str, piece: int) -> tuple[_Piece, int] | None:
+        """The open file that has it, and where in the pack that begins."""
+        for name, start in ((f"{pack}/{piece:06}", piece * PIECE_BYTES), (f"{pack}/{_WHOLE}", 0)):
+            with self._lock:
+                found = self._open.get(name)
+                if found is not None:
+                    self._open.move_to_end(name)
+                    return found, start
+            try:
+                found = _Piece(f"{self.root}/{name}")
+            except OSError:
+                continue
+            with self._lock:
+                self._open[name] = found
+                if len(self._open) > _OPEN_FILES:
+                    self._open.popitem(last=False)
+            return found, start
+        return None
+
+    # --- putting
+
+    def put(self, pack: str, piece: int, data: bytes) -> None:
+        """Keeps one piece, if there is room."""
+        temporary = f"{self.root}/{pack}/.{os.getpid()}-{threading.get_ident()}"
+        for attempt in (0, 1):
+            try:
+                os.makedirs(f"{self.root}/{pack}", mode=0o700, exist_ok=True)
+                fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[os.write(fd, rest) :]
+                finally:
+                    os.close(fd)
+                os.rename(temporary, f"{self.root}/{pack}/{piece:06}")
+                break
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or attempt:
+                    return
+                self._evict(self.limit_bytes // 2)
+        self._added(len(data))
+
+    def adopt(self, pack: str, path: Path) -> None:
+        """Keeps a whole pack that was made here: by a link, or a copy where that is not possible."""
+        target = f"{self.root}/{pack}/{_WHOLE}"
+        try:
+            os.makedirs(f"{self.root}/{pack}", mode=0o700, exist_ok=True)
+            try:
+                os.link(path, target)
+            except FileExistsError:
+                return
+            except OSError:
+                shutil.copyfile(path, target + ".new")
+                os.rename(target + ".new", target)
+            self._added(path.stat().st_size)
+        except OSError:
+            return
+
+    def drop(self, pack: str, piece: int) -> bool:
+        """A piece that is no good; True when there was one."""
+        dropped = False
+        for name in (f"{pack}/{piece:06}", f"{pack}/{_WHOLE}"):
+            with self._lock:
+                self._open.pop(name, None)
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.root}/{name}")
+                dropped = True
+        return dropped
+
+    def _added(self, count: int) -> None:
+        self._put_bytes += count
+        self._since_look += count
+        if self._since_look >= self.limit_bytes // _SHARE:
+            self._since_look = 0
+            self._evict(self.limit_bytes)
+
+    def _evict(self, bound: int) -> None:
+        """Removes what was not used for longest, until 9 tenths of *bound* are left. One process at a time."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = self._scan()
+            total = sum(size for _, size, _ in found)
+            if total <= bound:
+                return
+            for _, size, path in sorted(found):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.dirname(path))  # the pack's, once it is empty
+                total -= size
+                if total <= bound * 9 // 10:
+                    break
+        except BlockingIOError:
+            return
+        finally:
+            os.close(lock)
+
+    def _scan(self) -> list[tuple[float, int, str]]:
+        """(last use, bytes on disk, path) of each piece; leftovers of killed processes are removed."""
+        found = []
+        old = time.time() - 3600
+        for directory, _, names in os.walk(self.root):
+            for name in names:
+                path = f"{directory}/{name}"
+                with contextlib.suppress(OSError):
+                    status = os.stat(path)
+                    if name.startswith(".") and status.st_mtime < old:
+                        os.unlink(path)
+                    elif directory != str(self.root):
+                        found.append((status.st_mtime, status.st_blocks * 512, path))
+        return found
+
+    def use(self) -> CacheUse:
+        return CacheUse(self._hits, self._misses, self._hit_bytes, self._put_bytes)
+
+    def held_bytes(self) -> int:
+        """What all processes have in it. Walks the directory."""
+        return sum(size for _, size, _ in self._scan())
+
+
+def default_limit(root: Path) -> int:
+    """A tenth of the disk that *root* is, or will be, on."""
+    while not root.exists():
+        root = root.parent
+    found = os.statvfs(root)
+    return found.f_blocks * found.f_frsize // 10

@@ -93,7 +93,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def shared(*names: str) -> Callable[[F], F]:
     """The options that several commands have."""
     known = {
-        "store": click.option("--store", metavar="URL", default=None, help="The store: file:///path [$VOLFS_STORE]"),
+        "store": click.option(
+            "--store", metavar="URL", default=None, help="The store: a directory, s3://, gs://, az:// [$VOLFS_STORE]"
+        ),
         "environment": click.option(
             "-e",
             "--env",

@@ -12,6 +12,7 @@ from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
 from volfs.control.request import MountRequest
 from volfs.exception import ExecutionError
+from volfs.store.options import options_from_env
 from volfs.store.places import work_dir
 
 from .main import shared
@@ -37,6 +38,9 @@ from .views import show_commit, state_directory
 @click.option("--nonempty", is_flag=True, help="Mount over a directory that is not empty")
 @click.option("--allow-other", is_flag=True, help="Other users may use the mount (root's mounts always)")
 @click.option("-o", "fuse_options", multiple=True, metavar="OPTIONS", help="FUSE options, by commas")
+@click.option("--store-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Of a request; 0: for ever [60]")
+@click.option("--cache-dir", metavar="DIR", help="Cache of a store that is not local [$VOLFS_CACHE]")
+@click.option("--cache-size", metavar="SIZE", help="Its bound, such as 20G [a tenth of the disk]")
 @shared("store", "environment", "state_dir")
 def mount_command(
     name: str,
@@ -51,6 +55,9 @@ def mount_command(
     nonempty: bool,
     allow_other: bool,
     fuse_options: tuple[str, ...],
+    store_timeout: float | None,
+    cache_dir: str | None,
+    cache_size: str | None,
     store: str | None,
     environment: str,
     state_dir: str | None,
@@ -72,6 +79,7 @@ def mount_command(
         nonempty=nonempty,
         allow_other=allow_other or os.geteuid() == 0,
         fuse_options=tuple(option for given in fuse_options for option in given.split(",") if option),
+        store_options=options_from_env(timeout_s=store_timeout, cache_dir=cache_dir, cache_size=cache_size),
     )
     text = importlib.import_module("volfs.fuse.daemon").run(request)
     if text:

@@ -54,21 +54,20 @@ class Place:
     def lock(self) -> int:
         """Held until the descriptor is closed. Raises ExecutionError when a daemon holds it."""
         fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(fd):
             os.close(fd)
-            raise ExecutionError(f"another volfs daemon uses {self.directory}; unmount it first") from None
+            raise ExecutionError(f"another volfs daemon uses {self.directory}; unmount it first")
         return fd
 
     def locked(self) -> bool:
         try:
-            os.close(self.lock())
-        except ExecutionError:
-            return True
+            fd = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)  # not made: its daemon may be removing the directory
         except FileNotFoundError:
             return False
-        return False
+        try:
+            return not _taken(fd)
+        finally:
+            os.close(fd)
 
     def load(self) -> MountState | None:
         """None when there is no such file. Raises DamageError."""
@@ -86,6 +85,14 @@ class Place:
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def places(state_dir: Path) -> Iterator[tuple[Place, MountState]]:

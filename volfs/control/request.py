@@ -1,8 +1,10 @@
-"""What `volfs mount` asks of the daemon. May import: nothing of volfs."""
+"""What `volfs mount` asks of the daemon. May import: store.options."""
 
 from pathlib import Path
 
 import msgspec
+
+from volfs.store.options import StoreOptions
 
 
 class MountRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,3 +25,4 @@ class MountRequest(msgspec.Struct, frozen=True, kw_only=True):
     nonempty: bool = False
     allow_other: bool = False
     fuse_options: tuple[str, ...] = ()
+    store_options: StoreOptions = StoreOptions()

@@ -89,7 +89,7 @@ def _child(request: MountRequest, writer: int) -> None:
 
 
 def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
-    store = open_store(request.store, create=request.create)
+    store = open_store(request.store, create=request.create, options=request.store_options)
     volume = _volume(store, request)
     key = view_key(store.url, volume.id, request.mountpoint)
     place = Place(request.state_dir / key)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from volfs.exception import ExecutionError
 from volfs.format.names import check_environment
 from volfs.sdk.session import Session
+from volfs.store.options import options_from_env
 from volfs.store.store import Store, default_store, normal_url, open_store
 from volfs.store.volumes import Volume as VolumeRecord
 
@@ -19,16 +20,29 @@ class Client:
     """A store and an environment of names. Every function of `Volume` takes one as `client=`.
 
     *store* is a directory or URL, by default `$VOLFS_STORE`, else the user's own; *environment* by default
-    `$VOLFS_ENVIRONMENT`, else `main`. Usable from many threads at once, and by a child after a fork. Raises
-    InvalidError for a bad URL or environment; the store itself is opened when it is first used.
+    `$VOLFS_ENVIRONMENT`, else `main`. For a store that is not local, *timeout_s* bounds each request with its retries
+    (0: for ever), *cache_dir* and *cache_size* ("20G") are those of the cache on local disk.
+
+    Usable from many threads at once; after a fork, by the child, too, but for an object store that was used before it.
+    Raises InvalidError for a bad URL, environment or size; the store itself is opened when it is first used.
     """
 
     _from_env: ClassVar[dict[tuple[str, str], "Client"]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, store: str | os.PathLike[str] | None = None, *, environment: str | None = None) -> None:
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | None = None,
+        *,
+        environment: str | None = None,
+        timeout_s: float | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_size: str | None = None,
+    ) -> None:
         self.url = normal_url(os.fspath(store) if store is not None else default_store())
         self.environment = check_environment(environment or os.environ.get("VOLFS_ENVIRONMENT") or "main")
+        directory = os.fspath(cache_dir) if cache_dir is not None else None
+        self._options = options_from_env(timeout_s=timeout_s, cache_dir=directory, cache_size=cache_size)
         self._store: Store | None = None
         self._closed = False
         self._reset()
@@ -67,13 +81,15 @@ class Client:
             self._sessions.clear()
         if pool is not None:
             pool.shutdown()
+        if self._store is not None:
+            self._store.close()
 
     def store(self, *, create: bool = False) -> Store:
         """The opened store. Raises NotFoundError (there is none, and *create* is False), StoreError, ExecutionError."""
         if self._closed:
             raise ExecutionError("this volfs.Client is closed; make another one")
         if self._store is None:
-            self._store = open_store(self.url, create=create)
+            self._store = open_store(self.url, create=create, options=self._options)
         return self._store
 
     def session(self, volume: VolumeRecord) -> Session:

@@ -5,6 +5,7 @@ process that has made one hangs for ever.
 """
 
 import itertools
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +15,29 @@ import obstore
 from obstore.exceptions import AlreadyExistsError as ObjectExists
 from obstore.store import from_url
 
-from volfs.exception import InvalidError
+from volfs.exception import ExecutionError, InvalidError
 from volfs.store.location import Location
 from volfs.store.retry import Patience
 
 _PART_BYTES = 8 << 20  # of a multipart upload: one request
 _PARTS_AT_ONCE = 4  # a bound of memory, too: parts are read whole
 _ATTEMPT_S = 20.0  # one request; the limit of --store-timeout is for all its attempts
+
+
+class _Process:
+    """The process that has made requests. obstore's threads do not survive a fork, and with them no store does."""
+
+    used_by = 0
+
+    @classmethod
+    def check(cls, url: str) -> None:
+        """Raises ExecutionError in a forked child, where a request would hang for ever."""
+        cls.used_by = cls.used_by or os.getpid()
+        if cls.used_by != os.getpid():
+            raise ExecutionError(
+                f"{url}: an object store was used before this process was forked, and none can be used in the child;"
+                ' start children with multiprocessing.get_context("spawn")'
+            )
 
 
 class Remote:
@@ -31,12 +48,13 @@ class Remote:
 
     def __init__(self, location: Location, limit_s: float = 60.0) -> None:
         self._url = location.url
-        self.patience = Patience(self._url, limit_s)
+        self.patience = Patience(self._url, limit_s, lambda: _Process.check(self._url))
         options = dict(location.options)
         allow_http = options.pop("allow_http", "false") == "true"
         attempt = timedelta(seconds=min(_ATTEMPT_S, limit_s / 2) if limit_s else _ATTEMPT_S)
         base = f"{location.scheme}://{location.bucket}/{location.path}"
         config: dict[str, Any] = {_NAMES.get(name, name): value for name, value in options.items()}
+        _Process.check(self._url)
         make: Any = from_url  # typed by cloud; the scheme says which
         try:
             self._store: Any = make(

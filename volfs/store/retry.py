@@ -32,9 +32,10 @@ class Traffic(Struct, frozen=True):
 
 
 class Patience:
-    def __init__(self, url: str, limit_s: float) -> None:
+    def __init__(self, url: str, limit_s: float, check: Callable[[], None]) -> None:
         self._url = url
         self._limit_s = limit_s
+        self._check = check  # whether a request may be made at all
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._requests = self._retries = self._sent = self._received = 0
@@ -45,6 +46,7 @@ class Patience:
 
     def run_again(self, verb: str, key: str, call: Callable[..., T], *, sent: int = 0) -> T:
         """The same; *call* is told by `again` whether it was tried before."""
+        self._check()
         start = time.monotonic()
         pause = _FIRST_S
         again = False

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -14,6 +13,7 @@ from volfs.store import keys
 from volfs.store.backend import Backend
 from volfs.store.local import Local
 from volfs.store.location import Location, parse_url
+from volfs.store.options import StoreOptions, options_from_env
 from volfs.store.packs import LocalPacks, Packs
 from volfs.store.places import default_cache_dir, work_dir
 
@@ -24,16 +24,6 @@ VERSION = 1
 class _StoreFile(msgspec.Struct):
     format: str
     version: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """For a store that is not local. *timeout_s* bounds a request with its retries, 0 waits for ever; *cache_bytes* 0:
-    a tenth of the disk."""
-
-    timeout_s: float = 60.0
-    cache_dir: Path | None = None
-    cache_bytes: int = 0
 
 
 class Store:
@@ -78,17 +68,18 @@ def normal_url(url: str) -> str:
 def open_store(url: str, *, create: bool = True, options: StoreOptions | None = None) -> Store:
     """Raises InvalidError, NotFoundError (and *create* is False), StoreError, ServiceError."""
     location = parse_url(url)
-    store = _local(Path(location.path)) if location.scheme == "file" else _remote(location, options or StoreOptions())
+    is_local = location.scheme == "file"
+    store = _local(Path(location.path)) if is_local else _remote(location, options or options_from_env())
     try:
         return _checked(store)
     except NotFoundError:
         if not create:
             raise NotFoundError(f"no volfs store at {store.url}; create a volume first, or check --store") from None
-    if location.scheme == "file":
+    if is_local:
         _make_directory(Path(location.path))
     described = json.dumps({"format": FORMAT, "version": VERSION}).encode() + b"\n"
     store.backend.put_if_absent(keys.STORE, described)
-    if location.scheme != "file" and store.backend.put_if_absent(keys.STORE, described):
+    if not is_local and store.backend.put_if_absent(keys.STORE, described):
         raise StoreError(
             f"the store {store.url} cannot put an object only if it is absent (If-None-Match); commits need that: use"
             " a store, or a newer version of this one, that can"

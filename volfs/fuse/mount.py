@@ -29,11 +29,13 @@ from volfs.fuse.operations import Operations
 from volfs.view.changes import Changes
 from volfs.view.reload import Kernel, open_files, reload
 from volfs.view.reports import CommitReport, OpenFile, Progress, ReloadReport
+from volfs.view.uploading import Uploads
 from volfs.view.view import View
 
 _log = logging.getLogger("volfs")
 
 _WORKERS = 12
+_FAR_WORKERS = 96  # requests that wait for a slow store must leave some for those that do not
 _ANSWER_S = 5.0
 _MANY_NAMES = 50_000  # 21 us each to invalidate: then all names at once, and a LOOKUP at the next use of each
 _NOTIFY_INC_EPOCH = 8  # linux/fuse.h, protocol 7.44
@@ -72,9 +74,11 @@ class Mount:
                 nursery.start_soon(serve, self._socket, verbs)
                 nursery.start_soon(self._announce, ready)
                 nursery.start_soon(self._housekeeping)
+                nursery.start_soon(Uploads(view.core.staging, view.target.packs).run)
                 if request.commit_interval_s:
                     nursery.start_soon(self._commit_now_and_then)
-                await pyfuse3.main(_WORKERS, _WORKERS)
+                workers = _WORKERS if view.store.is_local else _FAR_WORKERS
+                await pyfuse3.main(workers, workers)
                 clean = True
                 with trio.move_on_after(_ANSWER_S):
                     await verbs.wait_idle()  # who asked for the unmount is told
@@ -206,6 +210,8 @@ class Mount:
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,
+            "uploaded_bytes": sum(segment.size for segment in view.core.staging.segments if segment.uploaded),
+            "store_use": view.store.use(),
             "open_files": [_plain(file) for file in files],
             "read_only": request.read_only,
             "started_ns": self._started_ns,

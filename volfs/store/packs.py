@@ -32,7 +32,9 @@ class _Open:
 
 
 class Packs(Protocol):
-    """How a family's packs are read and added."""
+    """How a family's packs are read and added. *at_once*: how many may be added beside each other with profit."""
+
+    at_once: int
 
     def read(self, pack: bytes, offset: int, length: int) -> bytes:
         """Raises DamageError when the pack is gone, ServiceError; fewer bytes where it ends early."""
@@ -65,6 +67,8 @@ class Packs(Protocol):
 
 class LocalPacks:
     """Packs of a local store: read in place."""
+
+    at_once = 1
 
     def __init__(self, backend: Local, work: Path, family: str) -> None:
         self._backend = backend

@@ -32,6 +32,8 @@ class Fetches:
 
 
 class RemotePacks:
+    at_once = 4
+
     def __init__(self, backend: Backend, cache: Cache, fetches: Fetches, work: Path, family: str) -> None:
         self._backend = backend
         self._cache = cache
@@ -41,6 +43,7 @@ class RemotePacks:
         self._lock = threading.Lock()
         self._under_way: dict[tuple[bytes, int], Future[dict[int, bytes]]] = {}
         self._next: dict[bytes, tuple[int, int]] = {}  # of a pack: the piece a reader in order asks for next, pieces
+        self._adding: dict[bytes, threading.Lock] = {}
         self._added: set[bytes] = set()
 
     def read(self, pack: bytes, offset: int, length: int) -> bytes:
@@ -77,11 +80,13 @@ class RemotePacks:
         return any([self._cache.drop(name, piece) for piece in pieces])
 
     def add(self, pack: bytes, path: Path) -> None:
-        if pack in self._added:
-            return
-        self._backend.adopt(path, keys.pack(self._family, pack))
-        self._cache.adopt(self._name(pack), path)
-        self._added.add(pack)
+        with self._lock:
+            turn = self._adding.setdefault(pack, threading.Lock())
+        with turn:  # a commit waits for the upload that is under way
+            if pack not in self._added:
+                self._backend.adopt(path, keys.pack(self._family, pack))
+                self._cache.adopt(self._name(pack), path)
+                self._added.add(pack)
 
     def new_pack(self) -> tuple[bytes, str]:
         return new_pack()

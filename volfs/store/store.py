@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,12 +31,17 @@ class Store:
     """An opened store. `work` is the local directory where segments grow until they are packs of it."""
 
     def __init__(
-        self, backend: Backend, packs: Callable[[Path, str], Packs], close: Callable[[], None] = lambda: None
+        self,
+        backend: Backend,
+        packs: Callable[[Path, str], Packs],
+        close: Callable[[], None] = lambda: None,
+        use: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.backend = backend
         self.work = work_dir(backend.url)
         self._packs = packs
         self.close = close
+        self.use = use  # requests made and what the cache did, for status
 
     @property
     def is_local(self) -> bool:
@@ -106,7 +112,10 @@ def _remote(location: Location, options: StoreOptions) -> Store:
         backend.close()
         fetches.close()
 
-    return Store(backend, lambda work, family: packs.RemotePacks(backend, cache, fetches, work, family), close)
+    def use() -> dict[str, Any]:
+        return {**msgspec.to_builtins(backend.patience.traffic()), "cache": msgspec.to_builtins(cache.use())}
+
+    return Store(backend, lambda work, family: packs.RemotePacks(backend, cache, fetches, work, family), close, use)
 
 
 def _make_directory(path: Path) -> None:

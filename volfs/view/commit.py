@@ -3,6 +3,7 @@
 Must not know: trio, live inodes, the kernel. Blocks; runs in a thread.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from volfs.format.entry import Inode, Ref
@@ -96,15 +97,23 @@ class _Log:
     def seal(self, writer: PackWriter) -> tuple[bytes, ...]:
         """A pack is whole and synced before it has its name."""
         own = writer.seal()
-        total, done = sum(segment.size for segment in self._segments), 0
-        for segment in self._segments:
-            self._tell(Progress("storing", done, total))
-            done += segment.size
-            if segment.pack not in self._added and (self._used(segment) or segment.pack in writer.used):
-                segment.sync()
-                self._packs.add(segment.pack, segment.path)
+        due = [
+            segment
+            for segment in self._segments
+            if segment.pack not in self._added and (self._used(segment) or segment.pack in writer.used)
+        ]
+        total, done = sum(segment.size for segment in due), 0
+        self._tell(Progress("storing", 0, total))
+        with ThreadPoolExecutor(self._packs.at_once, thread_name_prefix="volfs-seal") as threads:
+            for segment, _ in zip(due, threads.map(self._seal, due), strict=True):
                 self._added.append(segment.pack)
+                done += segment.size
+                self._tell(Progress("storing", done, total))
         return (*self._added, *own)
+
+    def _seal(self, segment: Segment) -> None:
+        segment.sync()
+        self._packs.add(segment.pack, segment.path)
 
     def _used(self, segment: Segment) -> bool:
         return segment.data_bytes > segment.dead_bytes and segment.pack not in self.doomed

@@ -54,8 +54,8 @@ class Handle:
 class Segment:
     """An open segment. `size` is the end of its last whole record; `sealed` ones are never appended to.
 
-    `taken`: a commit reads it, or has made it a pack: nothing is punched out of it. `data_bytes` of Writes are in it,
-    `dead_bytes` of them belong to no file any more.
+    `taken`: a commit or an upload reads it, or has made it a pack (`uploaded`): nothing is punched out of it.
+    `data_bytes` of Writes are in it, `dead_bytes` of them belong to no file any more.
     """
 
     __slots__ = (
@@ -72,6 +72,7 @@ class Segment:
         "size",
         "synced",
         "taken",
+        "uploaded",
     )
 
     def __init__(self, path: Path, fd: int, pack: bytes, number: int, size: int) -> None:
@@ -85,6 +86,7 @@ class Segment:
         self.synced = 0
         self.sealed = False
         self.taken = False
+        self.uploaded = False
         self.failed = False
         self.data_bytes = 0
         self.dead_bytes = 0

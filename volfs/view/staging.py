@@ -146,6 +146,14 @@ class Staging:
         if self.directory.exists():
             sync_directory(self.directory)
 
+    def full(self) -> list[Segment]:
+        """Segments that take no more records, are worth keeping, and are not taken yet."""
+        return [
+            segment
+            for segment in self.segments[:-1]
+            if not segment.taken and segment.dead_bytes * 2 <= segment.data_bytes
+        ]
+
     # --- dead ranges
 
     def discard(self, extents: Iterator[Extent] | list[Extent]) -> None:

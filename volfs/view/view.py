@@ -82,6 +82,7 @@ class View:
         self.files = Files(core, self.names, self.attributes)
         self.durability = Durability(core.staging)
         self._claiming = trio.Lock()
+        self._far = trio.CapacityLimiter(64)  # threads that wait for a store; those that read the disk are others
         self.committing = trio.Lock()
         self._clean_at = core.journal.changes
 
@@ -99,7 +100,8 @@ class View:
                     first, end = await trio.to_thread.run_sync(self.target.claims.claim)
                     self.core.numbers.offer(first, end)
         else:
-            await trio.to_thread.run_sync(self.core.nodes.fetch, missing.refs)
+            far = not all(self.core.blocks.is_near(ref) for ref in missing.refs)
+            await trio.to_thread.run_sync(self.core.nodes.fetch, missing.refs, limiter=self._far if far else None)
 
     async def read(self, ino: int, offset: int, length: int) -> bytes:
         """Up to *length* bytes; fewer at the end of the file."""
@@ -113,7 +115,8 @@ class View:
             return b""
         data = self.files.at_hand(extents)
         if data is None:
-            data = await trio.to_thread.run_sync(self.files.waiting, extents)
+            far = not all(self.core.blocks.is_near(extent.ref) for extent in extents)
+            data = await trio.to_thread.run_sync(self.files.waiting, extents, limiter=self._far if far else None)
         return assemble(offset, end, extents, data)
 
     async def fsync(self) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3 import Weed, set_credentials
+
 VOLFS = Path(sys.executable).with_name("volfs")
 
 
@@ -92,3 +94,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
     yield host
     host.clean()
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """An S3 server for the whole run."""
+    set_credentials()
+    server = Weed(tmp_path_factory.mktemp("s3") / "weed")
+    yield server
+    server.stop()

@@ -116,10 +116,8 @@ def test_put_if_absent_has_one_winner_among_processes(store: Store) -> None:
         " b = Local(Path(sys.argv[1]));"
         " print([i for i in range(60) if b.put_if_absent(f'race/{i}', sys.argv[2].encode())])"
     )
-    racers = [
-        subprocess.Popen([sys.executable, "-c", code, store.url.removeprefix("file://"), str(n)], stdout=subprocess.PIPE, text=True)
-        for n in range(4)
-    ]
+    command = [sys.executable, "-c", code, store.url.removeprefix("file://")]
+    racers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
     won = [eval(racer.communicate(timeout=60)[0]) for racer in racers]
     assert sorted(i for mine in won for i in mine) == list(range(60))
     for n, mine in enumerate(won):

@@ -27,7 +27,7 @@ class Client:
     Raises InvalidError for a bad URL, environment or size; the store itself is opened when it is first used.
     """
 
-    _from_env: ClassVar[dict[tuple[str, str], "Client"]] = {}
+    _shared: ClassVar[dict[tuple[str, str], "Client"]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(
@@ -39,8 +39,7 @@ class Client:
         cache_dir: str | os.PathLike[str] | None = None,
         cache_size: str | None = None,
     ) -> None:
-        self.url = normal_url(os.fspath(store) if store is not None else default_store())
-        self.environment = check_environment(environment or os.environ.get("VOLFS_ENVIRONMENT") or "main")
+        self.url, self.environment = _names(store, environment)
         directory = os.fspath(cache_dir) if cache_dir is not None else None
         self._options = options_from_env(timeout_s=timeout_s, cache_dir=directory, cache_size=cache_size)
         self._store: Store | None = None
@@ -57,11 +56,16 @@ class Client:
     @classmethod
     def from_env(cls) -> "Client":
         """The client of `$VOLFS_STORE` and `$VOLFS_ENVIRONMENT`, one and the same as long as these are."""
-        key = (os.environ.get("VOLFS_STORE") or "", os.environ.get("VOLFS_ENVIRONMENT") or "")
+        return cls.shared()
+
+    @classmethod
+    def shared(cls, store: str | os.PathLike[str] | None = None, *, environment: str | None = None) -> "Client":
+        """This process's one client of a store and environment, which are named as to `Client`."""
+        key = _names(store, environment)
         with cls._lock:
-            found = cls._from_env.get(key)
+            found = cls._shared.get(key)
             if found is None or found._closed:
-                found = cls._from_env[key] = cls()
+                found = cls._shared[key] = cls(key[0], environment=key[1])
             return found
 
     def __repr__(self) -> str:
@@ -72,6 +76,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """Ends its threads and closes its files; using it afterwards is an ExecutionError. Twice is fine."""
@@ -109,6 +117,11 @@ class Client:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="volfs")
             return self._pool
+
+
+def _names(store: str | os.PathLike[str] | None, environment: str | None) -> tuple[str, str]:
+    url = normal_url(os.fspath(store) if store is not None else default_store())
+    return url, check_environment(environment or os.environ.get("VOLFS_ENVIRONMENT") or "main")
 
 
 _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()

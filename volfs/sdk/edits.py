@@ -1,16 +1,18 @@
 """Removing, copying and moving files of a volume without a mount. May import: session, tree, format.
 
-Each is one commit. Nothing that is stored already moves: copies share the blocks, with inodes of their own.
+Each is one commit, or (`removing`, `moving`...) a step of one that has several. Nothing that is stored already moves:
+copies share the blocks, with inodes of their own.
 """
 
 import errno
+import stat
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from volfs.exception import InvalidError, NotFoundError
 from volfs.format.entry import Inode
-from volfs.sdk.session import PENDING, Session, Snapshot, shown
+from volfs.sdk.session import PENDING, Session, Snapshot, Work, shown
 from volfs.tree import lookup
 from volfs.tree.draft import Draft, Path, resolve
 from volfs.view.packing import PackWriter
@@ -18,22 +20,57 @@ from volfs.view.packing import PackWriter
 
 def remove(session: Session, path: Path, *, recursive: bool) -> None:
     """Raises NotFoundError, OSError (ENOTEMPTY)."""
+    session.change(removing(session, path, recursive=recursive))
+
+
+def removing(session: Session, path: Path, *, recursive: bool, directory: bool | None = None) -> Work:
+    """The step of `remove`. *directory* True takes nothing but directories, False all but them.
+
+    It raises NotADirectoryError, IsADirectoryError, too.
+    """
 
     def work(draft: Draft, writer: PackWriter) -> None:
         found = draft.find(path)
         if found is None:
             raise _missing(session, path)
+        if directory is not None and found.is_dir is not directory:
+            wrong, text = (NotADirectoryError, "no") if directory else (IsADirectoryError, "a")
+            raise wrong(f"{shown(path)} is {text} directory of volume {session.name}")
         if found.is_dir and not recursive and next(draft.children(path), None) is not None:
             text = "is not empty; remove it with recursive=True"
             raise OSError(errno.ENOTEMPTY, f"directory {shown(path)} of volume {session.name} {text}")
         if path or recursive:
             draft.remove(path, recursive=recursive)
 
-    session.change(work)
+    return work
+
+
+def make_directory(session: Session, path: Path, *, parents: bool = False, exist_ok: bool = False) -> None:
+    """As mkdir, with *parents* as mkdir -p. Raises FileExistsError, NotFoundError, NotADirectoryError."""
+    session.change(making_directory(session, path, parents=parents, exist_ok=exist_ok))
+
+
+def making_directory(session: Session, path: Path, *, parents: bool, exist_ok: bool) -> Work:
+    """The step of `make_directory`."""
+
+    def work(draft: Draft, writer: PackWriter) -> None:
+        found = draft.find(path)
+        if found is not None and not (exist_ok and found.is_dir):
+            raise FileExistsError(f"{shown(path)} exists already in volume {session.name}")
+        if not parents and draft.find(path[:-1]) is None:
+            raise _missing(session, path[:-1])
+        draft.make_directory(path)
+
+    return work
 
 
 def move(session: Session, old: Path, new: Path) -> None:
     """As mv: into a directory that exists, else to that name. Raises NotFoundError, InvalidError, OSError."""
+    session.change(moving(session, old, new))
+
+
+def moving(session: Session, old: Path, new: Path, *, parents: bool = False) -> Work:
+    """The step of `move`. With *parents* the directories above the new name are made."""
 
     def work(draft: Draft, writer: PackWriter) -> None:
         found = draft.find(old)
@@ -41,12 +78,12 @@ def move(session: Session, old: Path, new: Path) -> None:
             raise _missing(session, old)
         if not old:
             raise InvalidError("the root of a volume cannot be moved")
-        target = _into(session, draft, old, new)
+        target = _into(session, draft, old, new, parents=parents)
         if target[: len(old)] == old and target != old:
             raise InvalidError(f"{shown(old)} cannot be moved into itself, {shown(target)}")
         draft.move(old, target)
 
-    session.change(work)
+    return work
 
 
 def copy(session: Session, sources: Sequence[Path], target: Path, *, recursive: bool) -> None:
@@ -69,13 +106,43 @@ def copy(session: Session, sources: Sequence[Path], target: Path, *, recursive: 
     session.change(work)
 
 
-def _into(session: Session, draft: Draft, source: Path, target: Path) -> Path:
+def copying_one(session: Session, source: Path, target: Path) -> Work:
+    """A step: *target*, with the directories above it, becomes what *source* is; of a directory without its names."""
+
+    def work(draft: Draft, writer: PackWriter) -> None:
+        found = draft.find(source)
+        if found is None:
+            raise _missing(session, source)
+        if found.is_dir:
+            draft.make_directory(target, found)
+        elif target != source:
+            draft.put(target, replace(found, ino=draft.number(), nlink=1, ctime_ns=draft.now_ns))
+
+    return work
+
+
+def touching(session: Session, path: Path) -> Work:
+    """A step: the file's mtime becomes now; where there is none, an empty one is made."""
+
+    def work(draft: Draft, writer: PackWriter) -> None:
+        found, now = draft.find(path), draft.now_ns
+        if found is None:
+            uid, gid = draft.owner
+            mode = stat.S_IFREG | 0o644
+            found = Inode(ino=draft.number(), mode=mode, uid=uid, gid=gid, atime_ns=now, mtime_ns=now, ctime_ns=now)
+        elif found.nlink > 1:  # a name of its own from here on, as for every file that is written
+            found = replace(found, ino=draft.number(), nlink=1)
+        draft.put(path, replace(found, mtime_ns=now, ctime_ns=now))
+
+    return work
+
+
+def _into(session: Session, draft: Draft, source: Path, target: Path, *, parents: bool = False) -> Path:
     """Where *source* goes to: below *target* if that is a directory."""
     there = draft.find(target)
     if there is not None and there.is_dir:
         return (*target, *source[-1:])
-    above = draft.find(target[:-1])
-    if above is None:
+    if not parents and draft.find(target[:-1]) is None:
         raise _missing(session, target[:-1])
     return target
 

@@ -408,6 +408,19 @@ class Handle:
         self.check_writable()
         edits.move(self.session(), parse_path(src_path), parse_path(dst_path))
 
+    def make_directory(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """Make one empty directory of the volume, mode 0755. One commit.
+
+        Args:
+            path: From the volume's root.
+            parents: Also the directories above it that are missing.
+            exist_ok: A directory that is there already is fine.
+
+        Raises FileExistsError, NotFoundError (no directory above it), NotADirectoryError.
+        """
+        self.check_writable()
+        edits.make_directory(self.session(), parse_path(path), parents=parents, exist_ok=exist_ok)
+
     def write_file(self, path: str, data: bytes | bytearray | memoryview | str) -> None:
         """Make or replace one file of the volume; directories above it are made. One commit.
 

@@ -124,7 +124,7 @@ class Session:
         what *work* and *check* raise, Error, OSError; then nothing was published.
         """
         base = self.latest()
-        with self._workplace() as directory:
+        with self.workplace() as directory:
             writer = PackWriter(self._packs, directory, self.digest, background=self.threads())
             try:
                 draft = Draft(
@@ -171,8 +171,10 @@ class Session:
             return number
 
     @contextlib.contextmanager
-    def _workplace(self) -> Iterator[LocalPath]:
-        """A directory in the store where packs grow, locked as long as it is in use; gone afterwards."""
+    def workplace(self) -> Iterator[LocalPath]:
+        """A directory in the store where packs grow, locked as long as it is in use; gone afterwards, or when the
+        next program looks, should this one be killed."""
+        owner = os.getpid()
         if not self._swept:
             self._swept = True
             self._sweep()
@@ -186,7 +188,8 @@ class Session:
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            if os.getpid() == owner:  # not what a forked child forgets
+                shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
     def _sweep(self) -> None:

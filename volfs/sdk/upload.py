@@ -13,12 +13,15 @@ from concurrent.futures import Executor, Future
 from msgspec.structs import replace
 
 from volfs.format.entry import MAX_INLINE_EXTENTS, Extent, Inode
+from volfs.format.hashing import BLOCK_BYTES
 from volfs.format.root import Root
-from volfs.sdk.session import PENDING, Session, shown
-from volfs.sdk.sources import Batch, Block, Large, Loaded, Put, load_group
+from volfs.sdk.session import PENDING, Session, Work, shown
+from volfs.sdk.sources import CHUNK_BYTES, Batch, Block, Large, Loaded, Put, hash_blocks, load_group
 from volfs.tree import edit, lookup
 from volfs.tree.delta import Delta
 from volfs.tree.draft import Draft
+from volfs.view.content import under
+from volfs.view.files import assemble
 from volfs.view.packing import PackWriter
 
 _GROUP = 64  # small files a task reads
@@ -45,6 +48,32 @@ def upload(session: Session, batch: Batch, *, force: bool, progress: Progress = 
             _check_others(session, base, mine, head)
 
     return session.change(work, check=check)
+
+
+def storing(session: Session, batch: Batch, *, progress: Progress = lambda files, size: None) -> Work:
+    """A step of a commit: the files of *batch*, in the place of those that are there."""
+
+    def work(draft: Draft, writer: PackWriter) -> None:
+        _Upload(session, draft, writer, force=True, progress=progress).run(batch.puts())
+
+    return work
+
+
+def appending(session: Session, put: Put) -> Work:
+    """A step: the content of a local file (a path) behind that of a file of the volume; a new one where none is.
+
+    Stores what is appended, and the old file's last block again.
+    """
+
+    def work(draft: Draft, writer: PackWriter) -> None:
+        there = draft.find(put.remote)
+        upload = _Upload(session, draft, writer, force=True, progress=lambda files, size: None)
+        if there is not None and there.is_file:
+            upload.append(put, there)
+        else:
+            upload.run([put])
+
+    return work
 
 
 def _check_targets(session: Session, draft: Draft, batch: Batch, *, force: bool) -> None:
@@ -167,6 +196,37 @@ class _Upload:
         self._check_once(item.put)
         self._draft.put(item.put.remote, replace(self._with_extents(inode, size, extents), ino=self._draft.number()))
         self._progress(1, 0)
+
+    def append(self, put: Put, there: Inode) -> None:
+        draft, at = self._draft, there.size - there.size % BLOCK_BYTES
+        data = self._tail(there, at)
+        inode = replace(edit.replace_ranges(draft.load, draft.emit, there, at, ()), size=at)
+        extents: list[Extent] = []
+        assert isinstance(put.local, str | os.PathLike)
+        with open(put.local, "rb") as source:
+            data += source.read(CHUNK_BYTES - len(data))
+            while data:
+                extents += self._stored(hash_blocks(data, at, self._session.digest))
+                at += len(data)
+                if len(extents) >= _EXTENTS:
+                    inode, extents = self._with_extents(inode, at, extents), []
+                data = source.read(CHUNK_BYTES)
+        inode = replace(self._with_extents(inode, at, extents), mtime_ns=draft.now_ns, ctime_ns=draft.now_ns)
+        if there.nlink > 1:  # the other names keep the old content, as always when a file is replaced
+            inode = replace(inode, ino=draft.number(), nlink=1)
+        draft.put(put.remote, inode)
+
+    def _tail(self, inode: Inode, start: int) -> bytes:
+        """What *inode* holds from *start* on; it may have been written by this very commit."""
+
+        def read(extent: Extent) -> bytes:
+            block = self._writer.read(extent.ref)
+            if block is None:
+                return self._session.read(extent.ref, extent.at, extent.length)
+            return block[extent.at : extent.at + extent.length]
+
+        found = under(self._draft.load, inode, (), start, inode.size)
+        return assemble(start, inode.size, found, [read(extent) for extent in found])
 
     def _chunks(self, source: Large) -> Iterator[tuple[int, list[Block]]]:
         """Those of a file are read by threads, some ahead."""

@@ -228,6 +228,7 @@ class Volume(_Common):
     log = blocking(Handle.log)
     remove_file = blocking(Handle.remove_file)
     copy_files = blocking(Handle.copy_files)
+    make_directory = blocking(Handle.make_directory)
     move = blocking(Handle.move)
     write_file = blocking(Handle.write_file)
 
@@ -256,6 +257,7 @@ class AsyncVolume(_Common):
     log = awaited(Handle.log)
     remove_file = awaited(Handle.remove_file)
     copy_files = awaited(Handle.copy_files)
+    make_directory = awaited(Handle.make_directory)
     move = awaited(Handle.move)
     write_file = awaited(Handle.write_file)
 

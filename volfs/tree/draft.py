@@ -269,7 +269,13 @@ def resolve(load: Load, root: Root, path: Path) -> Path:
 
     Raises ELOOP after 40 links (path_resolution(7)), EXDEV for one that leads out of the volume.
     """
+    return follow(load, root, path)[0]
+
+
+def follow(load: Load, root: Root, path: Path, *, last: bool = True) -> tuple[Path, Inode | None]:
+    """(`resolve`, what is there). With *last* False the path's own last name is not followed."""
     done: list[bytes] = []
+    inodes: list[Inode | None] = [root.dir]
     rest = list(reversed(path))
     links = 0
     while rest:
@@ -280,10 +286,14 @@ def resolve(load: Load, root: Root, path: Path) -> Path:
             if not done:
                 raise _fail(errno.EXDEV, path)
             done.pop()
+            inodes.pop()
             continue
-        found = lookup.walk(load, root, (*done, name))
-        if found is None or not stat.S_ISLNK(found.mode):
+        here = inodes[-1]
+        entry = lookup.find(load, here.top, name) if here is not None and here.is_dir else None
+        found = lookup.inode_of(load, root, entry) if entry is not None else None
+        if found is None or not stat.S_ISLNK(found.mode) or not (rest or last):
             done.append(name)
+            inodes.append(found)
             continue
         links += 1
         if links > 40:
@@ -291,7 +301,7 @@ def resolve(load: Load, root: Root, path: Path) -> Path:
         if found.target.startswith(b"/"):
             raise _fail(errno.EXDEV, path)
         rest += reversed(found.target.split(b"/"))
-    return tuple(done)
+    return tuple(done), inodes[-1]
 
 
 def _fail(number: int, path: Sequence[bytes]) -> OSError:

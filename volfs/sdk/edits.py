@@ -16,35 +16,38 @@ from volfs.tree.draft import Draft, Path, resolve
 from volfs.view.packing import PackWriter
 
 
-def remove(session: Session, path: Path, *, recursive: bool) -> None:
-    """Raises NotFoundError, OSError (ENOTEMPTY)."""
+def remove(session: Session, paths: Sequence[Path], *, recursive: bool) -> None:
+    """All of them or none. Raises NotFoundError, OSError (ENOTEMPTY)."""
 
     def work(draft: Draft, writer: PackWriter) -> None:
-        found = draft.find(path)
-        if found is None:
-            raise _missing(session, path)
-        if found.is_dir and not recursive and next(draft.children(path), None) is not None:
-            text = "is not empty; remove it with recursive=True"
-            raise OSError(errno.ENOTEMPTY, f"directory {shown(path)} of volume {session.name} {text}")
-        if path or recursive:
-            draft.remove(path, recursive=recursive)
+        for path in paths:
+            found = draft.find(path)
+            if found is None:
+                raise _missing(session, path)
+            if found.is_dir and not recursive and next(draft.children(path), None) is not None:
+                text = "is not empty; remove it with recursive=True"
+                raise OSError(errno.ENOTEMPTY, f"directory {shown(path)} of volume {session.name} {text}")
+            if path or recursive:
+                draft.remove(path, recursive=recursive)
 
     session.change(work)
 
 
-def move(session: Session, old: Path, new: Path) -> None:
+def move(session: Session, sources: Sequence[Path], target: Path) -> None:
     """As mv: into a directory that exists, else to that name. Raises NotFoundError, InvalidError, OSError."""
 
     def work(draft: Draft, writer: PackWriter) -> None:
-        found = draft.find(old)
-        if found is None:
-            raise _missing(session, old)
-        if not old:
-            raise InvalidError("the root of a volume cannot be moved")
-        target = _into(session, draft, old, new)
-        if target[: len(old)] == old and target != old:
-            raise InvalidError(f"{shown(old)} cannot be moved into itself, {shown(target)}")
-        draft.move(old, target)
+        _check_directory(session, draft, sources, target)
+        for source in sources:
+            found = draft.find(source)
+            if found is None:
+                raise _missing(session, source)
+            if not source:
+                raise InvalidError("the root of a volume cannot be moved")
+            new = _into(session, draft, source, target)
+            if new[: len(source)] == source and new != source:
+                raise InvalidError(f"{shown(source)} cannot be moved into itself, {shown(new)}")
+            draft.move(source, new)
 
     session.change(work)
 
@@ -54,9 +57,7 @@ def copy(session: Session, sources: Sequence[Path], target: Path, *, recursive: 
 
     def work(draft: Draft, writer: PackWriter) -> None:
         snapshot = Snapshot(session, 0, draft.root)  # sources are read as they were before the first copy
-        there = draft.find(target)
-        if len(sources) > 1 and (there is None or not there.is_dir):
-            raise NotADirectoryError(f"{shown(target)} is not a directory of volume {session.name}")
+        _check_directory(session, draft, sources, target)
         for source in sources:
             path = source if recursive else resolve(draft.load, draft.root, source)
             found = lookup.walk(draft.load, snapshot.root, path)
@@ -67,6 +68,13 @@ def copy(session: Session, sources: Sequence[Path], target: Path, *, recursive: 
             _copy_one(session, snapshot, draft, source, found, _into(session, draft, source, target))
 
     session.change(work)
+
+
+def _check_directory(session: Session, draft: Draft, sources: Sequence[Path], target: Path) -> None:
+    """Several sources need a directory to go to."""
+    there = draft.find(target)
+    if len(sources) > 1 and (there is None or not there.is_dir):
+        raise NotADirectoryError(f"{shown(target)} is not a directory of volume {session.name}")
 
 
 def _into(session: Session, draft: Draft, source: Path, target: Path) -> Path:

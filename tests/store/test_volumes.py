@@ -117,7 +117,9 @@ def test_put_if_absent_has_one_winner_among_processes(store: Store) -> None:
         " print([i for i in range(60) if b.put_if_absent(f'race/{i}', sys.argv[2].encode())])"
     )
     racers = [
-        subprocess.Popen([sys.executable, "-c", code, store.url.removeprefix("file://"), str(n)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, store.url.removeprefix("file://"), str(n)], stdout=subprocess.PIPE, text=True
+        )
         for n in range(4)
     ]
     won = [eval(racer.communicate(timeout=60)[0]) for racer in racers]

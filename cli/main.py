@@ -1,6 +1,7 @@
 """The command `volfs`: which commands there are, and how errors end. Commands are imported when they are run."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from volfs.exception import (
     NotFoundError,
 )
 
+from .output import printable
+
 _COMMANDS = {
     "create": ("volumes", "Make a new, empty volume."),
     "list": ("volumes", "List the volumes."),
@@ -25,18 +28,28 @@ _COMMANDS = {
     "log": ("volumes", "List a volume's commits, newest first."),
     "rename": ("volumes", "Give a volume another name."),
     "delete": ("volumes", "Delete a volume."),
+    "ls": ("files", "List files of a volume."),
+    "get": ("transfer", "Download a file or directory."),
+    "put": ("transfer", "Upload a file or directory, in one commit."),
+    "rm": ("files", "Remove files."),
+    "cp": ("files", "Copy within a volume."),
+    "mv": ("files", "Move within a volume."),
+    "cat": ("files", "Write files to standard output."),
+    "du": ("files", "Tell what directories hold."),
     "mount": ("mount", "Show a volume as a directory."),
     "umount": ("mount", "End a mount."),
     "commit": ("views", "Publish a mount's changes."),
     "reload": ("views", "Bring a mount to the latest commit."),
     "status": ("views", "Tell about one mount, or list all."),
+    "completion": ("completion", "Print what a shell needs to complete."),
 }
 
 _EXITS: tuple[tuple[type[Exception], int], ...] = (
     (BusyError, 3),
-    (NotFoundError, 4),
     (DamageError, 5),
+    (FileNotFoundError, 4),
     (AlreadyExistsError, 2),
+    (FileExistsError, 2),
     (ConflictError, 1),
     (InvalidError, 2),
 )
@@ -52,6 +65,14 @@ class _Lazy(click.Group):
         module = importlib.import_module(f"{__package__}.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read our output has left: silence. Click's exit code differs by version
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -74,8 +95,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(1)
+    except click.exceptions.Abort as error:
+        sys.exit(130 if isinstance(error.__cause__, KeyboardInterrupt) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (Error, OSError) as error:
         print(f"volfs: {_text(error)}", file=sys.stderr)
         sys.exit(next((code for kind, code in _EXITS if isinstance(error, kind)), 1))
@@ -83,9 +106,16 @@ def main() -> None:
 
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, NotFoundError):
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return " ".join(str(error).split("\n"))
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    else:
+        text = str(error)
+    for argument, option in _OPTIONS:
+        text = text.replace(argument, option)
+    return printable(" ".join(text.split("\n")))
 
+
+# What messages of the SDK call by its Python name.
+_OPTIONS = (("recursive=True", "--recursive"), ("force=True", "--force"))
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,12 +15,13 @@ from volfs.exception import ExecutionError
 from volfs.store.options import options_from_env
 from volfs.store.places import work_dir
 
+from .completion import volume_names
 from .main import shared
 from .views import show_commit, state_directory
 
 
 @click.command("mount")
-@click.argument("name")
+@click.argument("name", shell_complete=volume_names)
 @click.argument("mountpoint")
 @click.option("--create", is_flag=True, help="Make the volume if there is none of that name")
 @click.option("--read-only", is_flag=True, help="Refuse every change")

@@ -1,16 +1,19 @@
 """create, list, info, log, rename, delete: commands on the store."""
 
+import contextlib
 import os
 import sys
 
 import click
 
-from volfs.exception import InvalidError
+from volfs.exception import InvalidError, NotFoundError
 from volfs.format.root import decode_root
+from volfs.sdk.handle import user_name
 from volfs.store.commits import Commits
 from volfs.store.store import Store, default_store, open_store
 from volfs.store.volumes import Volume, create_volume, delete_volume, find_volume, list_volumes, rename_volume
 
+from .completion import volume_names
 from .main import shared
 from .output import plural, show_json, show_table, size, when
 
@@ -21,24 +24,38 @@ def _store(url: str | None, *, create: bool = False) -> Store:
 
 @click.command("create")
 @click.argument("name")
-@shared("store", "environment")
-def create_command(name: str, store: str | None, environment: str) -> None:
+@click.option("--version", type=click.IntRange(1, 2), default=2, show_default=True, help="As at modal; no difference")
+@shared("store", "environment", "json")
+def create_command(name: str, version: int, store: str | None, environment: str, as_json: bool) -> None:
     """Make a new, empty volume NAME."""
     volume = create_volume(
-        _store(store, create=True), environment, name, uid=os.geteuid(), gid=os.getegid(), created_by=str(os.geteuid())
+        _store(store, create=True),
+        environment,
+        name,
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        created_by=user_name(),
+        version=version,
     )
-    click.echo(f"created {volume.name} ({volume.id})")
+    if as_json:
+        show_json(_described(volume, 0))
+    else:
+        click.echo(f"created {volume.name} ({volume.id})")
 
 
 @click.command("list")
 @shared("store", "environment", "json")
 def list_command(store: str | None, environment: str, as_json: bool) -> None:
     """List the volumes."""
-    opened = _store(store, create=True)
     rows = []
-    for volume in list_volumes(opened, environment):
-        latest = Commits(opened.backend, volume.id, volume.name).latest()
-        rows.append((volume, latest))
+    try:
+        opened = _store(store)
+        volumes = list(list_volumes(opened, environment))
+    except NotFoundError:
+        volumes = []  # no store: no volume was ever made
+    for volume in volumes:
+        with contextlib.suppress(NotFoundError):  # deleted just now
+            rows.append((volume, Commits(opened.backend, volume.id, volume.name).latest()))
     if as_json:
         show_json([_described(volume, latest.seq if latest else 0) for volume, latest in rows])
         return
@@ -54,13 +71,15 @@ def _described(volume: Volume, seq: int) -> dict[str, object]:
         "name": volume.name,
         "environment": volume.environment,
         "id": volume.id,
+        "version": volume.version,
         "created_at_ns": volume.created_at_ns,
+        "created_by": volume.created_by,
         "latest": seq,
     }
 
 
 @click.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=volume_names)
 @shared("store", "environment", "json")
 def info_command(name: str, store: str | None, environment: str, as_json: bool) -> None:
     """Tell about volume NAME."""
@@ -83,7 +102,7 @@ def info_command(name: str, store: str | None, environment: str, as_json: bool) 
 
 
 @click.command("log")
-@click.argument("name")
+@click.argument("name", shell_complete=volume_names)
 @shared("store", "environment", "json")
 def log_command(name: str, store: str | None, environment: str, as_json: bool) -> None:
     """List the commits of volume NAME, newest first."""
@@ -104,9 +123,9 @@ def log_command(name: str, store: str | None, environment: str, as_json: bool) -
 
 
 @click.command("rename")
-@click.argument("old")
+@click.argument("old", shell_complete=volume_names)
 @click.argument("new")
-@click.option("--yes", is_flag=True, help="Do not ask")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask")
 @shared("store", "environment")
 def rename_command(old: str, new: str, yes: bool, store: str | None, environment: str) -> None:
     """Rename volume OLD to NEW. Mounts of it go on."""
@@ -118,13 +137,20 @@ def rename_command(old: str, new: str, yes: bool, store: str | None, environment
 
 
 @click.command("delete")
-@click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask")
+@click.argument("name", shell_complete=volume_names)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask")
+@click.option("--allow-missing", is_flag=True, help="No volume of that name is fine")
 @shared("store", "environment")
-def delete_command(name: str, yes: bool, store: str | None, environment: str) -> None:
+def delete_command(name: str, yes: bool, allow_missing: bool, store: str | None, environment: str) -> None:
     """Delete volume NAME with all its commits."""
-    opened = _store(store)
-    volume = find_volume(opened, environment, name)
+    try:
+        opened = _store(store)
+        volume = find_volume(opened, environment, name)
+    except NotFoundError:
+        if not allow_missing:
+            raise
+        click.echo(f"no volume {name}: nothing to delete")
+        return
     latest = Commits(opened.backend, volume.id, volume.name).latest()
     _confirm(yes, f"Delete volume {name} with {plural(latest.seq if latest else 0, 'commit')}?")
     delete_volume(opened, volume)
@@ -137,5 +163,3 @@ def _confirm(yes: bool, question: str) -> None:
     if not sys.stdin.isatty():
         raise InvalidError(f"{question} Say so with --yes (there is no terminal to ask on)")
     click.confirm(question, abort=True)
-
-

@@ -18,9 +18,9 @@ from volfs.tree.draft import Draft, Path, resolve
 from volfs.view.packing import PackWriter
 
 
-def remove(session: Session, path: Path, *, recursive: bool) -> None:
-    """Raises NotFoundError, OSError (ENOTEMPTY)."""
-    session.change(removing(session, path, recursive=recursive))
+def remove(session: Session, paths: Sequence[Path], *, recursive: bool) -> None:
+    """All of them or none. Raises NotFoundError, OSError (ENOTEMPTY)."""
+    session.change(_all([removing(session, path, recursive=recursive) for path in paths]))
 
 
 def removing(session: Session, path: Path, *, recursive: bool, directory: bool | None = None) -> Work:
@@ -64,9 +64,13 @@ def making_directory(session: Session, path: Path, *, parents: bool, exist_ok: b
     return work
 
 
-def move(session: Session, old: Path, new: Path) -> None:
+def move(session: Session, sources: Sequence[Path], target: Path) -> None:
     """As mv: into a directory that exists, else to that name. Raises NotFoundError, InvalidError, OSError."""
-    session.change(moving(session, old, new))
+
+    def check(draft: Draft, writer: PackWriter) -> None:
+        _check_directory(session, draft, sources, target)
+
+    session.change(_all([check, *(moving(session, source, target) for source in sources)]))
 
 
 def moving(session: Session, old: Path, new: Path, *, parents: bool = False) -> Work:
@@ -91,9 +95,7 @@ def copy(session: Session, sources: Sequence[Path], target: Path, *, recursive: 
 
     def work(draft: Draft, writer: PackWriter) -> None:
         snapshot = Snapshot(session, 0, draft.root)  # sources are read as they were before the first copy
-        there = draft.find(target)
-        if len(sources) > 1 and (there is None or not there.is_dir):
-            raise NotADirectoryError(f"{shown(target)} is not a directory of volume {session.name}")
+        _check_directory(session, draft, sources, target)
         for source in sources:
             path = source if recursive else resolve(draft.load, draft.root, source)
             found = lookup.walk(draft.load, snapshot.root, path)
@@ -135,6 +137,23 @@ def touching(session: Session, path: Path) -> Work:
         draft.put(path, replace(found, mtime_ns=now, ctime_ns=now))
 
     return work
+
+
+def _all(steps: Sequence[Work]) -> Work:
+    """Steps as one."""
+
+    def work(draft: Draft, writer: PackWriter) -> None:
+        for step in steps:
+            step(draft, writer)
+
+    return work
+
+
+def _check_directory(session: Session, draft: Draft, sources: Sequence[Path], target: Path) -> None:
+    """Several sources need a directory to go to."""
+    there = draft.find(target)
+    if len(sources) > 1 and (there is None or not there.is_dir):
+        raise NotADirectoryError(f"{shown(target)} is not a directory of volume {session.name}")
 
 
 def _into(session: Session, draft: Draft, source: Path, target: Path, *, parents: bool = False) -> Path:

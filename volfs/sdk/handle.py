@@ -378,7 +378,7 @@ class Handle:
         Raises FileNotFoundError, OSError (ENOTEMPTY).
         """
         self.check_writable()
-        edits.remove(self.session(), parse_path(path), recursive=recursive)
+        edits.remove(self.session(), [parse_path(path)], recursive=recursive)
 
     def copy_files(self, src_paths: Sequence[str], dst_path: str, recursive: bool = False) -> None:
         """Copy within the volume, as cp: into a directory that exists, else to that name.
@@ -406,7 +406,7 @@ class Handle:
         Raises NotFoundError, InvalidError, IsADirectoryError, NotADirectoryError, OSError (ENOTEMPTY).
         """
         self.check_writable()
-        edits.move(self.session(), parse_path(src_path), parse_path(dst_path))
+        edits.move(self.session(), [parse_path(src_path)], parse_path(dst_path))
 
     def make_directory(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Make one empty directory of the volume, mode 0755. One commit.

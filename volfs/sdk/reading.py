@@ -1,18 +1,21 @@
 """Listing and reading a snapshot: bounded memory, every block verified. May import: session, view.content, tree."""
 
+import contextlib
+import errno
 import fcntl
 import io
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from struct import Struct
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from volfs.exception import InvalidError
-from volfs.format.entry import Inode, Ref, decode_ref, encode_ref
-from volfs.sdk.session import Snapshot, shown
+from volfs.format.entry import Extent, Inode, Ref, decode_ref, encode_ref
+from volfs.format.hashing import BlockHash
+from volfs.sdk.session import Session, Snapshot
 from volfs.tree import lookup
 from volfs.tree.draft import Path
 from volfs.types import FileEntry, FileEntryType
@@ -29,7 +32,17 @@ _KINDS = {
     stat.S_IFIFO: FileEntryType.FIFO,
     stat.S_IFSOCK: FileEntryType.SOCKET,
 }
-_ROW = Struct("<BqQ")  # kind, mtime, size: what a listing keeps of a name until its turn
+_ROW = Struct("<IqQ")  # mode, mtime, size: what a listing keeps of a name until its turn
+
+
+class Row(NamedTuple):
+    """One name of a listing: *mtime* in whole seconds, *size* in bytes, *target* of a symbolic link."""
+
+    path: bytes
+    mode: int
+    mtime: int
+    size: int
+    target: bytes
 
 
 def parse_path(path: str | os.PathLike[str]) -> Path:
@@ -57,14 +70,20 @@ def size_of(inode: Inode) -> int:
 
 
 def list_entries(snapshot: Snapshot, path: Path, *, recursive: bool) -> Iterator[FileEntry]:
-    """What is in a directory, each directory before what is in it, sorted by name; a file's own entry for a file.
+    """The rows of `scan` as the SDK tells them. Raises NotFoundError."""
+    for row in scan(snapshot, path, recursive=recursive):
+        yield FileEntry(row.path.decode("utf-8", "surrogateescape"), kind_of(row.mode), row.mtime, row.size)
+
+
+def scan(snapshot: Snapshot, path: Path, *, recursive: bool) -> Iterator[Row]:
+    """What is in a directory, each directory before what is in it, sorted by name; a file's own row for a file.
 
     Holds one directory's names at a time (some 100 bytes each), and those of the directories above. Raises
     NotFoundError.
     """
     found = snapshot.find(path)
     if not found.is_dir:
-        yield FileEntry(shown(path), kind_of(found.mode), found.mtime_ns // 10**9, size_of(found))
+        yield Row(b"/".join(path), found.mode, found.mtime_ns // 10**9, size_of(found), found.target)
         return
     prefix = b"".join(part + b"/" for part in path)
     stack: list[tuple[bytes, Iterator[bytes]]] = [(prefix, iter(_rows(snapshot, found.top)))]
@@ -75,24 +94,30 @@ def list_entries(snapshot: Snapshot, path: Path, *, recursive: bool) -> Iterator
             stack.pop()
             continue
         name, _, rest = row.partition(b"\0")
-        kind, mtime, size = _ROW.unpack_from(rest)
-        entry_path = prefix + name
-        yield FileEntry(entry_path.decode("utf-8", "surrogateescape"), FileEntryType(kind), mtime, size)
-        if recursive and kind == FileEntryType.DIRECTORY and len(rest) > _ROW.size:
-            stack.append((entry_path + b"/", iter(_rows(snapshot, decode_ref(rest, _ROW.size)))))
+        mode, mtime, size = _ROW.unpack_from(rest)
+        entry_path, below = prefix + name, rest[_ROW.size :]
+        is_dir = stat.S_ISDIR(mode)
+        yield Row(entry_path, mode, mtime, size, b"" if is_dir else below)
+        if recursive and is_dir and below:
+            stack.append((entry_path + b"/", iter(_rows(snapshot, decode_ref(below)))))
 
 
 def _rows(snapshot: Snapshot, top: Ref | None) -> list[bytes]:
     """One directory sorted by name, each entry packed into one bytes object: a million of them fit in memory."""
-    load, root = snapshot.session.load, snapshot.root
     rows = []
-    for _, name, entry in lookup.scan(load, top):
-        inode = lookup.inode_of(load, root, entry)
-        below = encode_ref(inode.top) if inode.top is not None else b""
-        row = _ROW.pack(kind_of(inode.mode), inode.mtime_ns // 10**9, size_of(inode))
+    for name, inode in children(snapshot, top):
+        below = encode_ref(inode.top) if inode.top is not None else inode.target
+        row = _ROW.pack(inode.mode, inode.mtime_ns // 10**9, size_of(inode))
         rows.append(name + b"\0" + row + below)
     rows.sort()
     return rows
+
+
+def children(snapshot: Snapshot, top: Ref | None) -> Iterator[tuple[bytes, Inode]]:
+    """(name, inode) of all in the directory with this top node, in no order."""
+    load, root = snapshot.session.load, snapshot.root
+    for _, name, entry in lookup.scan(load, top):
+        yield name, lookup.inode_of(load, root, entry)
 
 
 def read_chunks(snapshot: Snapshot, inode: Inode, start: int, end: int) -> Iterator[bytes]:
@@ -137,7 +162,8 @@ def copy_into(
                 progress(advance=len(chunk))
         return inode.size
     start = fileobj.tell()
-    _into_descriptor(snapshot, inode, plain, start, progress)
+    advance = None if progress is None else lambda count: progress(advance=count)
+    fill(snapshot, inode, plain, start, advance)
     fileobj.seek(start + inode.size)
     return inode.size
 
@@ -166,52 +192,96 @@ def _plain_descriptor(fileobj: IO[bytes]) -> int | None:
         return None
 
 
-def _into_descriptor(
-    snapshot: Snapshot, inode: Inode, fd: int, start: int, progress: Callable[..., Any] | None
-) -> None:
+def fill(
+    snapshot: Snapshot,
+    inode: Inode,
+    fd: int,
+    start: int = 0,
+    progress: Callable[[int], object] | None = None,
+    *,
+    keep: bool = False,
+) -> int:
+    """Makes a regular file's bytes from *start* on those of *inode*; holes stay holes where the file had none.
+
+    With *keep* blocks that the file has already, by their hash, are not read from the store: what an earlier call was
+    interrupted in goes on. Returns the bytes kept so. *progress* is given the bytes done since its last call.
+    """
     old_end = os.fstat(fd).st_size
     session = snapshot.session
 
-    def put(first: int, last: int) -> int:
+    def put(first: int, last: int) -> tuple[int, int]:
         at = first
+        kept = 0
         for extent in under(session.load, inode, (), first, last):
-            if extent.offset > at:
-                zeros(at, extent.offset)
-            _pwrite(fd, session.read(extent.ref, extent.at, extent.length), start + extent.offset)
+            zeros(at, extent.offset)
             at = extent.end
+            if keep and at + start <= old_end and _holds(fd, start, extent, session.digest):
+                kept += extent.length
+            else:
+                _pwrite(fd, session.read(extent.ref, extent.at, extent.length), start + extent.offset)
         zeros(at, last)
-        return last - first
+        return last - first, kept
 
     def zeros(first: int, last: int) -> None:
         last = min(last, old_end - start)  # behind its old end the file has holes of its own
-        while first < last:
+        while first < last and (first := _next_data(fd, start + first) - start) < last:
             count = min(last - first, CHUNK_BYTES)
             _pwrite(fd, bytes(count), start + first)
             first += count
 
     pieces = [(at, min(at + CHUNK_BYTES, inode.size)) for at in range(0, inode.size, CHUNK_BYTES)]
-    if len(pieces) == 1:
-        done = [put(*pieces[0])]
-        if progress is not None:
-            progress(advance=done[0])
-    elif pieces:
-        threads = session.threads()
-        ahead: deque[Future[int]] = deque()
-        try:
-            for piece in pieces:
-                ahead.append(threads.submit(put, *piece))
-                while len(ahead) > _AHEAD or (ahead and piece is pieces[-1]):
-                    count = ahead.popleft().result()
-                    if progress is not None:
-                        progress(advance=count)
-        finally:
-            for future in ahead:
-                future.cancel()
-            for future in ahead:
-                if not future.cancelled():
-                    future.exception()  # nobody writes into a file that its owner may close now
+    kept = 0
+    with contextlib.closing(_each(session, put, pieces)) as steps:
+        for count, known in steps:
+            kept += known
+            if progress is not None:
+                progress(count)
     if os.fstat(fd).st_size < start + inode.size:
         os.ftruncate(fd, start + inode.size)
+    return kept
+
+
+def _each(
+    session: Session, put: Callable[[int, int], tuple[int, int]], pieces: list[tuple[int, int]]
+) -> Generator[tuple[int, int], None, None]:
+    """What *put* gives for each, by threads if there are several. Once closed none of them runs any more: the file may
+    be closed, too."""
+    if len(pieces) < 2:
+        yield from (put(*piece) for piece in pieces)
+        return
+    threads = session.threads()
+    ahead: deque[Future[tuple[int, int]]] = deque()
+    try:
+        for piece in pieces:
+            ahead.append(threads.submit(put, *piece))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
+        for future in ahead:
+            if not future.cancelled():
+                future.exception()
+
+
+def _holds(fd: int, start: int, extent: Extent, digest: BlockHash) -> bool:
+    """Whether the file has the bytes of *extent* in their place; False where only part of a block belongs there."""
+    if extent.length != extent.ref.length:
+        return False
+    data = os.pread(fd, extent.length, start + extent.offset)
+    return len(data) == extent.length and digest(data) == extent.ref.hash
+
+
+def _next_data(fd: int, offset: int) -> int:
+    """Where the file has something but a hole, at or behind *offset*."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a hole to its end
+            return os.fstat(fd).st_size
+        return offset
 
 
 def _pwrite(fd: int, data: bytes, offset: int) -> None:

@@ -57,28 +57,44 @@ class Batch:
     def add_directory(self, local: LocalPath, remote: Path, *, recursive: bool) -> None:
         self._items.append((local, remote, recursive))
 
-    def puts(self) -> Iterator[Put]:
-        """Walks the directories anew at each call."""
+    def puts(self, passed_over: Callable[[str], object] = lambda path: None) -> Iterator[Put]:
+        """Walks the directories anew at each call. *passed_over* is told the local paths that are not uploaded."""
         for item in self._items:
             if isinstance(item, Put):
                 yield item
             else:
-                yield from _walk(*item)
+                yield from _walk(*item, passed_over)
+
+    def survey(self, passed_over: Callable[[str], object]) -> tuple[int, int]:
+        """(files, bytes) as they are now; those of file objects are not known and count as none."""
+        files = size = 0
+        for put in self.puts(passed_over):
+            files += 1
+            size += os.stat(put.local).st_size if isinstance(put.local, str | LocalPath) else 0
+        return files, size
 
 
-def _walk(local: LocalPath, remote: Path, recursive: bool) -> Iterator[Put]:
-    """Regular files below a directory and links to such; all else, links to directories too, is passed over."""
+def _walk(
+    local: LocalPath, remote: Path, recursive: bool, passed_over: Callable[[str], object]
+) -> Iterator[Put]:
+    """Regular files below a directory and links to such; all else is passed over, links to directories and empty
+    directories too."""
     stack = [(os.fspath(local), remote)]
     while stack:
         directory, above = stack.pop()
         below = []
-        with os.scandir(directory) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+            if not entries:
+                passed_over(directory)
+            for entry in entries:
                 path = (*above, os.fsencode(entry.name))
                 if entry.is_dir(follow_symlinks=False):
                     below.append((entry.path, path))
                 elif entry.is_file():
                     yield Put(entry.path, path)
+                else:
+                    passed_over(entry.path)
         if recursive:
             stack += reversed(below)
 

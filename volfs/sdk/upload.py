@@ -31,7 +31,14 @@ _EXTENTS = 1 << 16  # of a large file in memory, some 16 MiB; then they become i
 Progress = Callable[[int, int], None]  # files, bytes done since the last call
 
 
-def upload(session: Session, batch: Batch, *, force: bool, progress: Progress = lambda files, size: None) -> int:
+def upload(
+    session: Session,
+    batch: Batch,
+    *,
+    force: bool,
+    message: str = "",
+    progress: Progress = lambda files, size: None,
+) -> int:
     """Commits all files of *batch* or none; returns the commit's number, 0 when there were none.
 
     Raises FileExistsError for a target that exists (with *force* only for a directory in the way, or a file where a
@@ -47,7 +54,7 @@ def upload(session: Session, batch: Batch, *, force: bool, progress: Progress = 
         if not force:
             _check_others(session, base, mine, head)
 
-    return session.change(work, check=check)
+    return session.change(work, message=message, check=check)
 
 
 def storing(session: Session, batch: Batch, *, progress: Progress = lambda files, size: None) -> Work:

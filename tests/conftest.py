@@ -23,13 +23,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 class Host:
-    """A store, a state directory and mountpoints of one test; `run` is the command line."""
+    """A store, a state directory and mountpoints of one test; `run` is the command line.
 
-    def __init__(self, path: Path) -> None:
+    `store` is the directory of a local store; `url` names the one that is used.
+    """
+
+    def __init__(self, path: Path, url: str = "") -> None:
         self.path = path
         self.store = path / "store"
+        self.url = url or f"file://{self.store}"
         self.state = path / "state"
-        self.env = {**os.environ, "VOLFS_STORE": str(self.store), "VOLFS_STATE": str(self.state)}
+        self.env = {**os.environ, "VOLFS_STORE": self.url, "VOLFS_STATE": str(self.state)}
+        self.env["VOLFS_CACHE"] = str(path / "cache")
 
     def run(self, *arguments: object, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Runs volfs; *check* is the exit code that is expected, None for any."""
@@ -87,11 +92,24 @@ class Host:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of a module with STORES run on each of them; those marked `local_store` on a directory only."""
+    if "host" in metafunc.fixturenames:
+        stores = getattr(metafunc.module, "STORES", ("file",))
+        if metafunc.definition.get_closest_marker("local_store"):
+            stores = ("file",)
+        metafunc.parametrize("host", stores, indirect=True, ids=None if len(stores) > 1 else [""])
+
+
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
+def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         pytest.skip("needs root and /dev/fuse")
-    host = Host(tmp_path)
+    url = ""
+    if request.param == "s3":
+        server: Weed = request.getfixturevalue("weed")
+        url = server.url(f"{tmp_path.name}-{os.urandom(4).hex()}")
+    host = Host(tmp_path, url)
     yield host
     host.clean()
 

@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import Host
 from volfs.format.hashing import BLOCK_BYTES
 
+STORES = ("file", "s3")
+
 
 def hold(path: Path) -> "subprocess.Popen[bytes]":
     """A process that has a file open."""
@@ -134,6 +136,7 @@ def test_what_was_written_survives_a_killed_daemon(host: Host) -> None:
     assert "commit 2" in host.run("commit", point).stdout
 
 
+@pytest.mark.local_store
 def test_an_unmount_keeps_uncommitted_changes(host: Host) -> None:
     point = host.mount()
     (point / "f").write_text("x")
@@ -250,6 +253,7 @@ def test_commits_of_many_views_at_once_are_all_in_the_log(host: Host) -> None:
     assert set(os.listdir(points[0])) == names | {"both"}
 
 
+@pytest.mark.local_store
 def test_a_damaged_block_is_an_error_for_that_file_alone(host: Host) -> None:
     point = host.mount()
     (point / "good").write_bytes(b"g" * 200_000)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from volfs.exception import DamageError
 from volfs.format import segment
 from volfs.format.entry import (
@@ -22,6 +24,7 @@ from volfs.format.entry import (
 )
 from volfs.format.hashing import name_hash
 from volfs.format.node import Child, Kind, Node, Sums, decode_entry, encode_child, encode_entry, encode_node
+from volfs.format.note import decode_note, encode_note
 from volfs.format.record import CommitRecord, decode_commit, encode_commit
 from volfs.format.root import Root, decode_root, encode_root
 
@@ -110,6 +113,17 @@ COMMIT = CommitRecord(
     lines=("a/b: their content overwritten",), view_root=encode_root(Root(EMPTY_ROOT := Inode(ino=1, mode=0o040755))),
 )  # fmt: skip
 
+class Note(msgspec.Struct, frozen=True):
+    """As `names/<environment>/<name>.json`."""
+
+    format: str
+    version: int
+    volume: str
+    name: str
+
+
+NOTE = Note("volfs-name", 1, "vo-0123456789abcdefghijkl", "data")
+
 SAMPLES: dict[str, Sample] = {
     "ref": Sample(REF, encode_ref, decode_ref),
     "extent": Sample(EXTENT, encode_extent, decode_extent),
@@ -140,6 +154,7 @@ SAMPLES: dict[str, Sample] = {
     "segment-header": Sample(
         segment.Header(PACK, 7), lambda header: segment.encode_header(*header), segment.decode_header, summed=True
     ),
+    "note": Sample(NOTE, encode_note, lambda data: decode_note(data, Note, "a note"), summed=True),
     **{f"record-{name}": Sample(value, encode_record, decode_record) for name, value in RECORDS.items()},
 }
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError, StoreError
+from volfs.format.note import encode_note
 from volfs.format.record import CommitRecord
 from volfs.store import keys
 from volfs.store.commits import Commits
 from volfs.store.numbers import Claims
 from volfs.store.packs import LocalPacks
-from volfs.store.store import Store, open_store
+from volfs.store.store import Store, _StoreFile, open_store
 from volfs.store.volumes import (
     create_volume,
     delete_volume,
@@ -151,6 +152,6 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         open_store(str(tmp_path / "none"), create=False)
     made = open_store(str(tmp_path / "made"))
-    made.backend.put("volfs.json", b'{"format": "volfs-store", "version": 9}')
+    made.backend.put("volfs.json", encode_note(_StoreFile("volfs-store", 9)))
     with pytest.raises(StoreError, match="upgrade"):
         open_store(str(tmp_path / "made"))

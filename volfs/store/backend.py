@@ -1,7 +1,12 @@
-"""What a store asks of a place that keeps objects. May import: nothing of volfs. Blocking and thread-safe."""
+"""What a store asks of a place that keeps objects. May import: exception. Blocking and thread-safe."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from volfs.exception import DamageError
+
+T = TypeVar("T")
 
 
 class Backend(Protocol):
@@ -41,3 +46,14 @@ class Backend(Protocol):
     def adopt(self, path: Path, key: str) -> None:
         """Makes a whole, synced local file an object. Idempotent for one and the same file."""
         ...
+
+
+def get_decoded(backend: Backend, key: str, decode: Callable[[bytes], T]) -> T:
+    """What *decode* makes of an object; one that it refuses is got once more, as it may have been damaged on the way.
+
+    Raises NotFoundError, and DamageError when the second one is no better.
+    """
+    try:
+        return decode(backend.get(key))
+    except DamageError:
+        return decode(backend.get(key))

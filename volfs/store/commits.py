@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from volfs.exception import DamageError, NotFoundError
 from volfs.format.record import DELETED, CommitRecord, decode_commit, encode_commit
 from volfs.store import keys
-from volfs.store.backend import Backend
+from volfs.store.backend import Backend, get_decoded
+
+_TRIES = 3
 
 
 class Commits:
@@ -18,8 +20,16 @@ class Commits:
 
     def latest(self) -> CommitRecord | None:
         """The last commit; None when there is none. One listing of one key, one GET."""
-        key = self._backend.first(keys.commits(self._volume_id))
-        return None if key is None else self.get(keys.commit_seq(key))
+        for _ in range(_TRIES):
+            key = self._backend.first(keys.commits(self._volume_id))
+            if key is None:
+                return None
+            seq = keys.commit_seq(key)
+            record = self.get(seq) if seq else None
+            if record is not None:
+                return record
+            # Listed, and not there: records are never removed, so the listing was damaged on the way.
+        raise DamageError(f"volume {self._name}: {key} is listed among its commits and is none; run volfs fsck")
 
     def get(self, seq: int) -> CommitRecord | None:
         """Commit *seq*; None when there is no such. One GET."""
@@ -51,11 +61,9 @@ class Commits:
 
     def _record(self, seq: int) -> CommitRecord | None:
         try:
-            data = self._backend.get(keys.commit(self._volume_id, seq))
+            record = get_decoded(self._backend, keys.commit(self._volume_id, seq), decode_commit)
         except NotFoundError:
             return None
-        try:
-            record = decode_commit(data)
         except DamageError as error:
             raise DamageError(f"volume {self._name}, commit {seq}: {error}") from error
         if record.seq != seq:

@@ -4,11 +4,13 @@ A commit's key counts down, so that the first name of a listing is the latest co
 a thousand, and no directory grows with the number of commits.
 """
 
+import re
 
 STORE = "volfs.json"
 VOLUMES = "volumes"
 _TOP = 10**12 - 1  # commit numbers are inverted below this: a commit a second for 30,000 years
 _FAN = 1000
+_COMMIT = re.compile(r"/(\d{9})/(\d{3})$")
 
 
 def name(environment: str, volume_name: str) -> str:
@@ -50,9 +52,9 @@ def commit(volume_id: str, seq: int) -> str:
 
 
 def commit_seq(key: str) -> int:
-    """The number of the commit with this key."""
-    high, low = key.rsplit("/", 2)[1:]
-    return _TOP - int(high) * _FAN - int(low)
+    """The number of the commit with this key; 0 for what is no commit's key."""
+    found = _COMMIT.search(key)
+    return _TOP - int(found[1]) * _FAN - int(found[2]) if found is not None else 0
 
 
 def inode_ranges(volume_id: str) -> str:

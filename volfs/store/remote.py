@@ -142,10 +142,20 @@ class Remote:
         def upload(*, again: bool) -> None:
             if (again or size > _PART_BYTES) and self._has(key, size):
                 return  # it had arrived before: its answer had not, or the commit that sent it failed
-            obstore.put(
-                self._store, key, path, use_multipart=size > _PART_BYTES, chunk_size=_PART_BYTES,
-                max_concurrency=_PARTS_AT_ONCE,
-            )
+            try:
+                obstore.put(
+                    self._store,
+                    key,
+                    path,
+                    use_multipart=size > _PART_BYTES,
+                    chunk_size=_PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+            except FileNotFoundError as error:
+                if not path.exists():
+                    raise
+                # The upload is no longer known: it was completed, and the answer to that lost.
+                raise ConnectionError(str(error)) from error
 
         self.patience.run_again("put", key, upload, sent=size)
 

@@ -18,7 +18,8 @@ from volfs.exception import NotFoundError, ServiceError, StoreError
 
 T = TypeVar("T")
 _FIRST_S, _MOST_S = 0.1, 5.0  # pauses between attempts, doubled each time, with jitter
-# Answers that no repetition changes. 404 of a bucket comes as "not found"; 408, 409 and 429 pass.
+# Answers that no repetition changes, but for those of damage on the way. 404 of a bucket comes as "not found".
+_PASSING = re.compile(r"XAmzContentSHA256Mismatch|BadDigest|IncompleteBody|RequestTimeout")
 _FINAL = re.compile(r"status code: (400|401|403|405|411|413|501)|\b(InvalidBucketName|NoSuchBucket|AccessDenied)\b")
 
 
@@ -64,7 +65,7 @@ class Patience:
             except Exception as error:
                 if isinstance(error, NotFoundError | StoreError):
                     raise
-                if _FINAL.search(str(error)):
+                if _FINAL.search(str(error)) and not _PASSING.search(str(error)):
                     raise StoreError(f"the store {self._url} refuses {verb} of {key}: {_short(error)}") from error
                 waited = time.monotonic() - start
                 if self._ended.is_set() or (self._limit_s and waited + pause > self._limit_s):

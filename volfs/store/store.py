@@ -1,7 +1,6 @@
 """Opens a store by its URL. May import: location, backends, packs, places, keys."""
 
 import importlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from volfs.exception import DamageError, NotFoundError, StoreError
+from volfs.exception import NotFoundError, StoreError
+from volfs.format.note import decode_note, encode_note
 from volfs.store import keys
-from volfs.store.backend import Backend
+from volfs.store.backend import Backend, get_decoded
 from volfs.store.local import Local
 from volfs.store.location import Location, parse_url
 from volfs.store.options import StoreOptions, options_from_env
@@ -83,7 +83,7 @@ def open_store(url: str, *, create: bool = True, options: StoreOptions | None = 
             raise NotFoundError(f"no volfs store at {store.url}; create a volume first, or check --store") from None
     if is_local:
         _make_directory(Path(location.path))
-    described = json.dumps({"format": FORMAT, "version": VERSION}).encode() + b"\n"
+    described = encode_note(_StoreFile(FORMAT, VERSION))
     store.backend.put_if_absent(keys.STORE, described)
     if not is_local and store.backend.put_if_absent(keys.STORE, described):
         raise StoreError(
@@ -128,11 +128,9 @@ def _make_directory(path: Path) -> None:
 
 
 def _checked(store: Store) -> Store:
-    data = store.backend.get(keys.STORE)
-    try:
-        found = msgspec.json.decode(data, type=_StoreFile)
-    except msgspec.DecodeError as error:
-        raise DamageError(f"{store.url}/{keys.STORE} cannot be read: {error}") from error
+    found = get_decoded(
+        store.backend, keys.STORE, lambda data: decode_note(data, _StoreFile, f"{store.url}/{keys.STORE}")
+    )
     if found.format != FORMAT:
         raise StoreError(f"{store.url} is not a volfs store")
     if found.version != VERSION:

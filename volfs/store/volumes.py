@@ -16,13 +16,16 @@ from volfs.exception import AlreadyExistsError, ConflictError, DamageError, Inva
 from volfs.format.entry import ROOT_INO, Inode
 from volfs.format.ids import commit_token, family_id, is_volume_id, volume_id
 from volfs.format.names import check_environment, check_volume_name
+from volfs.format.note import decode_note, encode_note
 from volfs.format.record import DELETED, CommitRecord
 from volfs.format.root import Root
 from volfs.store import keys
+from volfs.store.backend import get_decoded
 from volfs.store.commits import Commits
 from volfs.store.store import Store
 
 VERSION = 1
+_TRIES = 3
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +114,7 @@ def create_volume(
         gid=gid,
         volume_version=version,
     )
-    store.backend.put_if_absent(keys.volume(volume.id), _json(described))
+    store.backend.put_if_absent(keys.volume(volume.id), encode_note(described))
     _put_name(store, volume.id, environment, volume.name)
     if volume.name:
         try:
@@ -138,9 +141,8 @@ def load_volume(store: Store, identity: str) -> Volume:
     """The volume with that id, whatever its name. Raises NotFoundError."""
     if not is_volume_id(identity):
         raise NotFoundError(f"{identity!r} is no volume id")
-    data = store.backend.get(keys.volume(identity))
-    found = _decoded(data, _VolumeFile, keys.volume(identity))
-    last = _last_name(store, identity)
+    found = _got(store, keys.volume(identity), _VolumeFile)
+    _, last = _last_name(store, identity)
     return Volume(
         id=found.id,
         family=found.family,
@@ -235,7 +237,7 @@ def empty_root(volume: Volume) -> Root:
 def _by_name(store: Store, environment: str, name: str) -> Volume | None:
     key = keys.name(environment, name)
     try:
-        pointer = _decoded(store.backend.get(key), _NameFile, key)
+        pointer = _got(store, key, _NameFile)
         volume = load_volume(store, pointer.volume)
     except NotFoundError:
         return None
@@ -249,7 +251,7 @@ def _taken(environment: str, name: str) -> AlreadyExistsError:
 def _point(store: Store, volume: Volume) -> None:
     """Makes the name lead to the volume; only together with the volume's own word it counts."""
     key = keys.name(volume.environment, volume.name)
-    pointer = _json(_name_file(volume.id, volume.environment, volume.name))
+    pointer = encode_note(_name_file(volume.id, volume.environment, volume.name))
     while not store.backend.put_if_absent(key, pointer):
         there = _by_name(store, volume.environment, volume.name)
         if there is not None and there.id == volume.id:
@@ -260,35 +262,38 @@ def _point(store: Store, volume: Volume) -> None:
 
 
 def _put_name(store: Store, identity: str, environment: str, name: str) -> None:
-    listed = store.backend.children(keys.volume_names(identity), limit=1)
-    key = keys.volume_name(identity, keys.volume_name_count(listed[0]) + 1 if listed else 0)
-    data = _json(_name_file(identity, environment, name))
+    k, _ = _last_name(store, identity)
+    key = keys.volume_name(identity, k + 1)
+    data = encode_note(_name_file(identity, environment, name))
     # "Exists" may be our own lost answer; somebody else's with the same name is as good.
     if not store.backend.put_if_absent(key, data) and store.backend.get(key) != data:
         raise ConflictError(f"volume {identity} is being renamed by somebody else; try again")
 
 
-def _last_name(store: Store, identity: str) -> _NameFile | None:
-    listed = store.backend.children(keys.volume_names(identity), limit=1)
-    if not listed:
-        return None
-    key = f"{keys.volume_names(identity)}/{listed[0]}"
-    return _decoded(store.backend.get(key), _NameFile, key)
+def _last_name(store: Store, identity: str) -> tuple[int, _NameFile | None]:
+    """(k, the volume's k-th name, the last); (-1, None) when it has none."""
+    for _ in range(_TRIES):
+        listed = store.backend.children(keys.volume_names(identity), limit=1)
+        if not listed:
+            return -1, None
+        try:
+            found = _got(store, f"{keys.volume_names(identity)}/{listed[0]}", _NameFile)
+            return keys.volume_name_count(listed[0]), found
+        except NotFoundError:
+            continue  # never removed: the listing was damaged on the way, or the volume's creation undone
+    return -1, None
 
 
 def _name_file(identity: str, environment: str, name: str) -> _NameFile:
     return _NameFile(format="volfs-name", version=VERSION, volume=identity, environment=environment, name=name)
 
 
-def _json(value: msgspec.Struct) -> bytes:
-    return msgspec.json.encode(value) + b"\n"
+def _got(store: Store, key: str, kind: type[F]) -> F:
+    return get_decoded(store.backend, key, lambda data: _decoded(data, kind, key))
 
 
 def _decoded(data: bytes, kind: type[F], key: str) -> F:
-    try:
-        value: F = msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
-        raise DamageError(f"object {key} cannot be read: {error}; run volfs fsck") from error
+    value = decode_note(data, kind, f"object {key}")
     if value.version != VERSION:
         raise DamageError(f"object {key} has format version {value.version}; this volfs knows {VERSION}: upgrade it")
     return value

@@ -1,0 +1,88 @@
+"""A store that does wrong: nothing acknowledged is lost, nothing is done twice, no wrong byte is served."""
+
+import io
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.proxy import KINDS, Proxy
+from tests.s3 import Weed
+from volfs import Client, Volume
+from volfs.exception import DamageError, Error
+
+RATE = 0.15
+
+
+def client_of(weed: Weed, proxy: Proxy, path: Path, prefix: str, cache: str = "cache", limit_s: float = 60) -> Client:
+    return Client(weed.url(prefix, proxy.endpoint), cache_dir=path / cache, timeout_s=limit_s)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "all"])
+def test_commits_and_reads_through_faults_lose_double_and_falsify_nothing(
+    weed: Weed, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+    seed = sum(map(ord, kind))
+    chance = random.Random(seed)
+    prefix = f"faults-{kind}-{time.time_ns()}"
+    with Proxy(weed.endpoint, seed=seed) as proxy:
+        writer = Volume.from_name("v", create_if_missing=True, client=client_of(weed, proxy, tmp_path, prefix))
+        writer.hydrate()
+        proxy.rates = {k: RATE / len(KINDS) for k in KINDS} if kind == "all" else {kind: RATE}
+        expected: dict[str, bytes] = {}
+        for i in range(12):
+            data = chance.randbytes(chance.choice((10, 5000, 300_000, 3_000_000)))
+            with writer.batch_upload(force=True) as batch:
+                batch.put_file(io.BytesIO(data), f"f{i % 5}")
+                batch.put_file(io.BytesIO(b"%d" % i), f"log/{i}")
+            expected[f"f{i % 5}"] = data
+        writer.write_file("big", big := chance.randbytes(20_000_000))  # in several parts
+        expected["big"] = big
+        reader = Volume.from_name("v", client=client_of(weed, proxy, tmp_path, prefix, "other"))
+        for name, data in expected.items():
+            while True:
+                try:
+                    found = b"".join(reader.read_file(name))
+                    break
+                except DamageError:
+                    assert "corrupt" in proxy.faults  # twice in a row for one piece: told, not served
+            assert found == data
+        assert sum(proxy.faults.values()) > 0
+        proxy.rates = {}
+        assert [commit.number for commit in writer.log()] == list(range(13, 0, -1))
+        assert {entry.path for entry in reader.listdir("log")} == {f"log/{i}" for i in range(12)}
+
+
+def test_a_commit_whose_acknowledgement_is_lost_is_one_commit(
+    weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+    with Proxy(weed.endpoint) as proxy:
+        client = client_of(weed, proxy, tmp_path, f"lost-{time.time_ns()}")
+        volume = Volume.from_name("v", create_if_missing=True, client=client).hydrate()
+        for i in range(5):
+            proxy.rates = {"lost": 0.5}
+            volume.write_file(f"f{i}", b"x")
+            proxy.rates = {}
+            assert [commit.number for commit in volume.log()] == list(range(i + 1, 0, -1))
+        assert proxy.faults["lost"] > 0
+
+
+def test_a_store_that_was_away_is_used_again_and_what_arrived_is_not_sent_again(
+    weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+    with Proxy(weed.endpoint) as proxy:
+        client = client_of(weed, proxy, tmp_path, f"away-{time.time_ns()}", limit_s=2)
+        volume = Volume.from_name("v", create_if_missing=True, client=client)
+        volume.write_file("kept", b"cached" * 1000)
+        assert b"".join(volume.read_file("kept")) == b"cached" * 1000
+        proxy.away = True
+        with pytest.raises(Error, match="away"):
+            volume.write_file("f", b"x")
+        proxy.away = False
+        volume.write_file("f", b"x")
+        assert {entry.path for entry in volume.listdir("/")} == {"f", "kept"}
+        assert [commit.number for commit in volume.log()] == [2, 1]

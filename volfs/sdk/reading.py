@@ -143,8 +143,22 @@ def read_chunks(snapshot: Snapshot, inode: Inode, start: int, end: int) -> Itera
 def read_range(snapshot: Snapshot, inode: Inode, start: int, end: int) -> bytes:
     """The bytes of [start, end), holes as zeros."""
     read = snapshot.session.read
-    found = under(snapshot.session.load, inode, (), start, end)
+    found = _planned(snapshot, inode, start, end)
     return assemble(start, end, found, [read(extent.ref, extent.at, extent.length) for extent in found])
+
+
+def _planned(snapshot: Snapshot, inode: Inode, start: int, end: int) -> list[Extent]:
+    """The extents of [start, end), whose fetching has begun: by a few requests where they lie side by side."""
+    found = under(snapshot.session.load, inode, (), start, end)
+    spans: dict[bytes, tuple[int, int]] = {}
+    for extent in found:
+        ref = extent.ref
+        first, last = spans.get(ref.pack, (ref.offset, 0))
+        spans[ref.pack] = (min(first, ref.offset), max(last, ref.offset + ref.stored))
+    for pack, (first, last) in spans.items():
+        if last - first <= 2 * CHUNK_BYTES:  # else they are scattered
+            snapshot.session.ahead(pack, first, last - first)
+    return found
 
 
 def copy_into(
@@ -212,7 +226,7 @@ def fill(
     def put(first: int, last: int) -> tuple[int, int]:
         at = first
         kept = 0
-        for extent in under(session.load, inode, (), first, last):
+        for extent in _planned(snapshot, inode, first, last):
             zeros(at, extent.offset)
             at = extent.end
             if keep and at + start <= old_end and _holds(fd, start, extent, session.digest):

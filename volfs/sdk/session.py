@@ -73,6 +73,7 @@ class Session:
         self.digest = digest
         self.load = nodes.load
         self.read: Callable[[Ref, int, int], bytes] = blocks.part
+        self.ahead = self._packs.ahead
         self._claims = Claims(store.backend, volume.id)
         self._target = Target(
             self.commits,

@@ -48,6 +48,10 @@ class Packs(Protocol):
         """Whether a read asks no more than the local disk."""
         ...
 
+    def ahead(self, pack: bytes, offset: int, length: int) -> None:
+        """These bytes are about to be read: in a store that is far their fetching begins. Does not wait."""
+        ...
+
     def forget(self, pack: bytes, offset: int, length: int) -> bool:
         """These bytes are not what they should be. True when only a copy was, and is dropped: read again."""
         ...
@@ -95,6 +99,9 @@ class LocalPacks:
 
     def is_near(self, pack: bytes, offset: int, length: int) -> bool:
         return True
+
+    def ahead(self, pack: bytes, offset: int, length: int) -> None:
+        return
 
     def forget(self, pack: bytes, offset: int, length: int) -> bool:
         return False

@@ -16,6 +16,7 @@ from volfs.store.packs import incoming, new_pack
 
 _MOST_PIECES = 8  # of one request
 _AHEAD = 2  # requests under way ahead of a reader in order
+_PLANNED = 10_000  # pieces to remember
 _FETCHES = 12  # at once, of all packs
 
 
@@ -43,6 +44,7 @@ class RemotePacks:
         self._lock = threading.Lock()
         self._under_way: dict[tuple[bytes, int], Future[dict[int, bytes]]] = {}
         self._next: dict[bytes, tuple[int, int]] = {}  # of a pack: the piece a reader in order asks for next, pieces
+        self._planned: set[tuple[bytes, int]] = set()  # pieces whose readers say themselves what comes next
         self._adding: dict[bytes, threading.Lock] = {}
         self._added: set[bytes] = set()
 
@@ -73,6 +75,20 @@ class RemotePacks:
         pieces = range(offset // PIECE_BYTES, (offset + length - 1) // PIECE_BYTES + 1)
         return all(self._cache.has(name, piece) for piece in pieces)
 
+    def ahead(self, pack: bytes, offset: int, length: int) -> None:
+        name = self._name(pack)
+        piece, last = offset // PIECE_BYTES, (offset + length - 1) // PIECE_BYTES
+        if len(self._planned) > _PLANNED:
+            self._planned = set()
+        self._planned.update((pack, i) for i in range(piece, last + 1))
+        while piece <= last:
+            count = 0
+            while piece + count <= last and count < _MOST_PIECES and not self._cache.has(name, piece + count):
+                count += 1
+            if count:
+                self._fetch(pack, piece, count)
+            piece += count or 1
+
     def forget(self, pack: bytes, offset: int, length: int) -> bool:
         """These bytes are not what they should be: drops what the cache has of them. True when it had any."""
         name = self._name(pack)
@@ -100,10 +116,11 @@ class RemotePacks:
     def _read(self, pack: bytes, offset: int, length: int) -> bytes:
         """Of one piece."""
         name, piece = self._name(pack), offset // PIECE_BYTES
-        self._read_ahead(pack, piece)
+        if (pack, piece) not in self._planned:
+            self._read_ahead(pack, piece)
         found = self._cache.read(name, offset, length)
         if found is None:
-            data = self._fetch(pack, piece).result().get(piece, b"")
+            data = self._fetch(pack, piece, self._next.get(pack, (0, 1))[1]).result().get(piece, b"")
             at = offset % PIECE_BYTES
             found = data[at : at + length]
         return found
@@ -125,18 +142,17 @@ class RemotePacks:
         at = piece + 1
         for _ in range(_AHEAD):
             if not self._cache.has(self._name(pack), at):
-                self._fetch(pack, at, ahead=True)
+                self._fetch(pack, at, window, ahead=True)
             at += window
 
-    def _fetch(self, pack: bytes, piece: int, *, ahead: bool = False) -> Future[dict[int, bytes]]:
-        """The request, under way or new, that brings this piece."""
+    def _fetch(self, pack: bytes, piece: int, most: int, *, ahead: bool = False) -> Future[dict[int, bytes]]:
+        """The request, under way or new, that brings this piece, and up to *most* with those behind it."""
         with self._lock:
             found = self._under_way.get((pack, piece))
             if found is not None:
                 return found
-            window = self._next.get(pack, (0, 1))[1]
             count = 1
-            while count < window and (pack, piece + count) not in self._under_way:
+            while count < most and (pack, piece + count) not in self._under_way:
                 count += 1
             threads = self._fetches.ahead if ahead else self._fetches.threads
             future = threads.submit(self._get, pack, piece, count)

@@ -1,4 +1,4 @@
-"""The tree of a frozen view. May import: coalesce, segments, inodes, tree, format. Must not know: stores, trio."""
+"""The tree of a frozen view. May import: coalesce, segments, live, tree, format. Must not know: stores, trio."""
 
 import stat
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from volfs.format.entry import Entry, Inode, Link
 from volfs.format.root import Root
 from volfs.tree import edit
 from volfs.view.coalesce import Tools, settle
-from volfs.view.inodes import Layer
+from volfs.view.live import Layer
 from volfs.view.reports import Progress, Tell
 from volfs.view.segments import Segment
 

@@ -9,7 +9,7 @@ from volfs.format.root import Root
 from volfs.view.build import Frozen, FrozenDirectory, FrozenFile
 from volfs.view.content import merge_layers
 from volfs.view.core import Core
-from volfs.view.inodes import Live, staged
+from volfs.view.live import Live, staged
 
 
 def freeze(core: Core, token: str) -> Frozen:
@@ -65,7 +65,7 @@ def finish(core: Core, frozen: Frozen, root: Root, records: dict[int, Inode]) ->
         elif live.nlink == 0:
             live.base = None
     for live in [live for live in inodes.committing.values() if live.nlink == 0]:
-        if not live.opens and not inodes.knows(live.ino) and live.ino not in records:
+        if not live.opens and live.ino not in inodes.known and live.ino not in records:
             inodes.live.pop(live.ino, None)
             inodes.dirty.pop(live.ino, None)
     inodes.committing = {}

@@ -160,7 +160,7 @@ async def _move(view: View) -> Changes | None:
     core.inodes.sweep(set())
     core.inodes.live.clear()
     for ino, (parent, key) in changes.moves.items():
-        core.inodes.move(ino, parent, key)
+        core.inodes.known.move(ino, parent, key)
     core.inodes.rebase(root)
     view.base = base
     view.listing.epoch += 1
@@ -192,7 +192,7 @@ def _discard(view: View, dropped: Changes) -> None:
         if base is not None and live.ino != inodes.root.dir.ino:
             place = inodes.base_place(live.ino)
             if place is not None:
-                inodes.move(live.ino, *place)
+                inodes.known.move(live.ino, *place)
     inodes.dirty.clear()
     inodes.live.clear()
     core.orphans.clear()
@@ -209,13 +209,13 @@ def _known(view: View, changes: Changes) -> Changes:
     held = {inodes.root.dir.ino, view.root_ino}
     entries = set(changes.entries)
     for ino, names in changes.files.items():
-        if inodes.knows(ino):
-            inodes.changed_elsewhere(ino)
-            entries |= names | inodes.names_known(ino)
+        if ino in inodes.known:
+            inodes.known.changed_elsewhere(ino)
+            entries |= names | inodes.known.names(ino)
     return Changes(
-        inodes={ino for ino in changes.inodes if ino in held or inodes.knows(ino)},
-        entries={(parent, name) for parent, name in entries if parent in held or inodes.knows(parent)},
-        moved=[ino for ino in changes.moved if inodes.knows(ino)],
+        inodes={ino for ino in changes.inodes if ino in held or ino in inodes.known},
+        entries={(parent, name) for parent, name in entries if parent in held or parent in inodes.known},
+        moved=[ino for ino in changes.moved if ino in inodes.known],
         names=changes.names,
     )
 

@@ -34,9 +34,10 @@ from volfs.view.durability import Durability
 from volfs.view.files import Files, assemble
 from volfs.view.freeze import finish, freeze, kept_packs, thaw
 from volfs.view.gate import Gate
-from volfs.view.inodes import Inodes, Live
+from volfs.view.inodes import Inodes
 from volfs.view.journal import Journal
 from volfs.view.listing import Listing
+from volfs.view.live import Live
 from volfs.view.namespace import Namespace
 from volfs.view.publish import Target
 from volfs.view.reports import CommitReport, Progress, Resumed
@@ -211,7 +212,7 @@ class View:
     def forget(self, ino: int, count: int) -> None:
         """The kernel gives references back."""
         core = self.core
-        if not core.inodes.forget(ino, count):
+        if not core.inodes.known.forget(ino, count):
             return
         live = core.inodes.live.get(ino)
         if live is not None and live.nlink == 0 and not live.opens:
@@ -363,9 +364,9 @@ def settle_root(view: View) -> None:
                 core.numbers.offer(*view.target.claims.claim())
             owner = Caller(view.volume.uid, view.volume.gid)
             found = inodes.live[view.names.mkdir(here, name, 0o755, owner).ino]
-            inodes.forget(found.ino, 1)
+            inodes.known.forget(found.ino, 1)
         if not isinstance(found, Live):
             inodes.touch_entry(here, name, found)
         here = found.ino
-        inodes.learn(here, inodes.live[here].parent, name_hash(name))  # the mount's root is never forgotten
+        inodes.known.learn(here, inodes.live[here].parent, name_hash(name))  # the mount's root is never forgotten
     core.root_ino = here

@@ -9,7 +9,8 @@ from volfs.store.store import Store, open_store
 from volfs.store.volumes import Volume, create_volume
 from volfs.tree.want import Missing
 from volfs.view.core import Caller
-from volfs.view.view import Options, View, open_view
+from volfs.view.opening import open_view
+from volfs.view.view import Options, View
 
 ROOT = Caller(0, 0)
 T = TypeVar("T")

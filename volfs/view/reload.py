@@ -1,4 +1,4 @@
-"""Moving a view to the latest commit. May import: view, changes, reports, trio. Must not know: FUSE."""
+"""Moving a view to the latest commit. May import: view, subpath, changes, reports, trio. Must not know: FUSE."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from volfs.view.changes import Changes, changes_between
 from volfs.view.gate import Gate
 from volfs.view.reports import CommitReport, OpenFile, ReloadReport
 from volfs.view.state import Base, save_base
-from volfs.view.view import View, settle_root
+from volfs.view.subpath import check_root, settle_root
+from volfs.view.view import View
 
 _PATIENCE_S = 2.0  # RELEASE comes after close(2) has returned: 1,000 files closed just before were still counted
 _LOOK_S = 0.02
@@ -147,7 +148,7 @@ async def _move(view: View) -> Changes | None:
     if encoded is None:
         return changes
     root = decode_root(encoded)
-    await trio.to_thread.run_sync(view.check_root, root)
+    await trio.to_thread.run_sync(check_root, view, root)
     if core.journal.changes != since or view.files.open_count:
         return None
     for ino in list(core.orphans):

@@ -4,12 +4,14 @@ import os
 import random
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.view.faults import faulty_volume, meanwhile, nothing
 from tests.view.mounted import Mounted, new_volume
 from volfs.format.hashing import BLOCK_BYTES
 from volfs.store.store import Store
+from volfs.view import staging
 
 MIB = 1 << 20
 
@@ -144,5 +146,38 @@ def test_an_unlinked_file_that_is_open_keeps_its_segment(tmp_path: Path) -> None
         mounted.close(ino)
         mounted.forget(ino)
         await same_everywhere(mounted, store, tmp_path, {"again": again})
+
+    trio.run(main)
+
+
+def test_a_file_removed_while_it_is_committed_is_in_that_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "SEGMENT_BYTES", 100_000)  # its data fills segments in which nothing else lies
+    backend, store, volume = faulty_volume(tmp_path)
+
+    async def main() -> None:
+        mounted = Mounted(store, volume, tmp_path, "one")
+        content = os.urandom(2 * BLOCK_BYTES)
+        await mounted.write("goes", content)
+        await mounted.write("stays", b"stays")
+        assert len(mounted.view.core.staging.segments) > 1
+
+        async def remove() -> None:
+            ino = await mounted.find("goes")
+            await mounted.unlink("goes")
+            mounted.forget(ino)
+
+        then = meanwhile(remove)
+
+        def hook(key: str) -> None:
+            backend.before_get = nothing
+            then()
+
+        backend.before_get = hook  # the tree is built, no pack is made yet
+        await mounted.commit()
+        assert await mounted.tree() == {"stays": b"stays"}
+        assert await Mounted(store, volume, tmp_path, "two").tree() == {"goes": content, "stays": b"stays"}
+        assert await Mounted(store, volume, tmp_path, "one").tree() == {"stays": b"stays"}
 
     trio.run(main)

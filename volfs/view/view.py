@@ -24,7 +24,7 @@ from volfs.view.commit import Published, commit_frozen
 from volfs.view.core import Core, NumbersWanted
 from volfs.view.durability import Durability
 from volfs.view.files import Files, assemble
-from volfs.view.freeze import finish, freeze, kept_packs, thaw
+from volfs.view.freeze import finish, freeze, thaw
 from volfs.view.gate import Gate
 from volfs.view.listing import Listing
 from volfs.view.namespace import Namespace
@@ -141,7 +141,6 @@ class View:
             except Missing as missing:
                 await self.fetch(missing)
         changes = core.journal.changes
-        keep = kept_packs(core)
         try:
             published = await trio.to_thread.run_sync(
                 lambda: commit_frozen(
@@ -150,7 +149,6 @@ class View:
                     self.base.seq,
                     own=self.base.own,
                     message=message,
-                    keep=keep,
                     anchor=self.options.sub_path,
                     tell=self._tell,
                 )

@@ -150,6 +150,37 @@ def test_an_unlinked_file_that_is_open_keeps_its_segment(tmp_path: Path) -> None
     trio.run(main)
 
 
+@pytest.mark.parametrize("hard_link", [False, True])
+def test_an_unlinked_file_that_is_open_reads_on_from_its_base_after_commits(tmp_path: Path, hard_link: bool) -> None:
+    store, volume = new_volume(tmp_path)
+
+    async def main() -> None:
+        mounted = Mounted(store, volume, tmp_path, "one")
+        content = os.urandom(BLOCK_BYTES + 99)
+        await mounted.write("open", content)
+        if hard_link:
+            await mounted.link("open", "other")
+        await mounted.commit()
+        ino = await mounted.open("open")
+        await mounted.unlink("open")
+        if hard_link:
+            await mounted.unlink("other")
+        for i in range(3):
+            await mounted.write(f"f{i}", b"x")
+            await mounted.commit()
+            assert await mounted.read_open(ino) == content
+        await mounted.do(lambda: mounted.view.files.write(ino, 10, b"over", privileged=True))
+        await mounted.commit()
+        assert await mounted.read_open(ino) == content[:10] + b"over" + content[14:]
+        mounted.close(ino)
+        mounted.forget(ino)
+        await mounted.commit()
+        await same_everywhere(mounted, store, tmp_path, {f"f{i}": b"x" for i in range(3)})
+        assert ino not in mounted.view.core.inodes.live
+
+    trio.run(main)
+
+
 def test_a_file_removed_while_it_is_committed_is_in_that_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

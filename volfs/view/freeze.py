@@ -75,7 +75,7 @@ def finish(core: Core, frozen: Frozen, root: Root, records: dict[int, Inode]) ->
         if record is not None:
             live.base = record
         elif live.nlink == 0:
-            live.base = None
+            live.linked = False  # the link table has it no more; who has it open reads on from its base
     for live in [live for live in inodes.committing.values() if live.nlink == 0]:
         if not live.opens and live.ino not in inodes.known and live.ino not in records:
             inodes.live.pop(live.ino, None)

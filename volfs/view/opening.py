@@ -56,7 +56,16 @@ def open_view(
     kept = load_base(state)
     start = _base_of(latest, own=False) if kept is None else kept
     save_base(state, start)
-    log = staging.load(lambda tokens: _last_published(commits, start, tokens))
+
+    def published(tokens: list[str]) -> str | None:
+        record = _last_published(commits, start, tokens)
+        if record is None:
+            return None
+        # Before the log forgets what was published: else one killed in between leaves a log that fits no base.
+        save_base(state, _base_of(record, own=True))
+        return record.token
+
+    log = staging.load(published)
     first = next(log, None)  # opens the log, and finds what was published
     record = _record_of(commits, start, staging)
     base = _base_of(record, own=start.own or staging.published is not None)
@@ -94,14 +103,14 @@ def _base_of(record: CommitRecord | None, *, own: bool) -> Base:
     return Base(seq=record.seq, token=record.token, own=own and record.view_root is not None)
 
 
-def _last_published(commits: Commits, base: Base, tokens: list[str]) -> str | None:
+def _last_published(commits: Commits, base: Base, tokens: list[str]) -> CommitRecord | None:
     """The last of the log's commits that came to be: the base's own, or one after it whose answer was lost."""
-    found = base.token if base.token in tokens else None
+    found = commits.get(base.seq) if base.token in tokens else None
     seq = base.seq
     while tokens and (record := commits.get(seq + 1)) is not None:
         seq += 1
         if record.token in tokens:
-            found = record.token
+            found = record
     return found
 
 

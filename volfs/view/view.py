@@ -153,18 +153,20 @@ class View:
                     tell=self._tell,
                 )
             )
+            record = published.record
+            if record is not None:
+                base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(save_base, self.state, base)
         except BaseException:
             thaw(core, frozen)
             raise
-        if published.record is None:
+        if record is None:
             thaw(core, frozen)
             if core.journal.changes == changes and not core.orphans:
                 self._forget_changes()
             return CommitReport(seq=None)
-        record = published.record
-        self.base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(save_base, self.state, self.base)
+        self.base = base
         finish(core, frozen, published.root, published.records)
         self.listing.epoch += 1
         return _report(published, record)

@@ -3,12 +3,13 @@
 Must not know: trio, live inodes, the kernel. Blocks; runs in a thread.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from volfs.format.entry import Inode, Ref
 from volfs.format.record import CommitRecord
-from volfs.format.root import Root
+from volfs.format.root import Root, decode_root
 from volfs.tree.merge import same
 from volfs.view.build import Frozen, build
 from volfs.view.coalesce import Tools
@@ -36,11 +37,12 @@ def commit_frozen(
     message: str,
     anchor: tuple[bytes, ...],
     tell: Tell,
+    failed: Sequence[str] = (),
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
     The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *tell* hears of
-    progress.
+    progress. *failed*: tokens of earlier attempts; one of them may have come to be, and only its answer was lost.
     """
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
@@ -56,10 +58,15 @@ def commit_frozen(
     try:
         tools = Tools(loader(target, writer), writer.emit, read, log.fresh, frozen.doomed)
         built = build(tools, frozen, tell)
-        if same(built.root, frozen.base):
+        base = frozen.base
+        came_to_be = _last_of(target, base_seq, failed)
+        if came_to_be is not None:  # the changes of this commit are those since
+            base_seq, own = came_to_be.seq, came_to_be.view_root is not None
+            base = decode_root(came_to_be.view_root or came_to_be.root)
+        elif same(built.root, base):
             return Published(None, built.root, built.records)
         proposal = Proposal(
-            base=frozen.base,
+            base=base,
             base_seq=base_seq,
             mine=built.root,
             token=frozen.token,
@@ -74,6 +81,16 @@ def commit_frozen(
         return Published(record, built.root, built.records)
     finally:
         writer.drop()
+
+
+def _last_of(target: Target, seq: int, tokens: Sequence[str]) -> CommitRecord | None:
+    """The last commit after *seq* that was made with one of these tokens."""
+    found = None
+    while tokens and (record := target.commits.get(seq + 1)) is not None:
+        seq += 1
+        if record.token in tokens:
+            found = record
+    return found
 
 
 class _Log:

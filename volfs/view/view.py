@@ -73,6 +73,7 @@ class View:
         self._claiming = trio.Lock()
         self._far = trio.CapacityLimiter(64)  # threads that wait for a store; those that read the disk are others
         self.committing = trio.Lock()
+        self._failed: list[str] = []  # tokens of commits, since the last, that may have come to be all the same
 
     @property
     def root_ino(self) -> int:
@@ -151,6 +152,7 @@ class View:
                     message=message,
                     anchor=self.options.sub_path,
                     tell=self._tell,
+                    failed=self._failed,
                 )
             )
             record = published.record
@@ -160,6 +162,7 @@ class View:
                     await trio.to_thread.run_sync(save_base, self.state, base)
         except BaseException:
             thaw(core, frozen)
+            self._failed.append(frozen.token)
             raise
         if record is None:
             thaw(core, frozen)
@@ -167,6 +170,7 @@ class View:
                 self._forget_changes()
             return CommitReport(seq=None)
         self.base = base
+        self._failed.clear()
         finish(core, frozen, published.root, published.records)
         self.listing.epoch += 1
         return _report(published, record)

@@ -14,7 +14,7 @@ from tests.view.mounted import Mounted
 from tests.view.test_model import Model, change
 from volfs.exception import ServiceError
 from volfs.format.hashing import BLOCK_BYTES
-from volfs.view import opening, view
+from volfs.view import opening, staging, view
 
 ERRORS = [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), ServiceError("the store does not answer")]
 
@@ -255,5 +255,33 @@ def test_a_view_follows_a_model_through_commits_that_fail_while_it_changes(seed:
             if random_.random() < 0.3:
                 mounted = Mounted(store, volume, tmp_path, "one")
                 assert await mounted.tree() == model.tree()
+
+    trio.run(main)
+
+
+def test_a_log_that_is_half_thrown_away_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "SEGMENT_BYTES", 2000)
+    _, store, volume = faulty_volume(tmp_path)
+
+    async def main() -> None:
+        mounted = Mounted(store, volume, tmp_path, "one")
+        await mounted.mkdir("d")
+        await mounted.commit()
+        for i in range(5):
+            await mounted.write(f"d/{i}", bytes(2000))
+        log = mounted.view.core.staging
+        assert len(log.segments) == 5
+        unlink = Path.unlink
+
+        def once(path: Path, missing_ok: bool = False) -> None:
+            unlink(path, missing_ok)
+            raise RuntimeError("killed")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", once)
+            with pytest.raises(RuntimeError, match="killed"):
+                log.drop()
+        mounted = Mounted(store, volume, tmp_path, "one")
+        assert await mounted.tree() == {"d": None} | {f"d/{i}": bytes(2000) for i in range(4)}
 
     trio.run(main)

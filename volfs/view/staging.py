@@ -150,11 +150,11 @@ class Staging:
                 self._dead.pop(segment.number, None)
             segment.close()
             segment.path.unlink(missing_ok=True)
+        self._partly = {key: left for key, left in self._partly.items() if key[0] in self.by_pack}
 
     def drop(self) -> None:
-        """Throws every record away (reload --discard)."""
-        self.forget(list(self.segments))
-        self._partly.clear()
+        """Throws every record away (reload --discard). The last first: whatever is left when we are killed replays."""
+        self.forget(self.segments[::-1])
         if self.directory.exists():
             sync_directory(self.directory)
 

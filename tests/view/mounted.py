@@ -9,7 +9,8 @@ from volfs.store.store import Store, open_store
 from volfs.store.volumes import Volume, create_volume
 from volfs.tree.want import Missing
 from volfs.view.core import Caller
-from volfs.view.view import Options, View, open_view
+from volfs.view.opening import open_view
+from volfs.view.view import Options, View
 
 ROOT = Caller(0, 0)
 T = TypeVar("T")
@@ -45,6 +46,23 @@ class Mounted:
         above, _, name = path.rpartition("/")
         return await self.find(above), os.fsencode(name)
 
+    async def open(self, path: str) -> int:
+        """The number of a file that stays open until `close`."""
+        ino = await self.find(path)
+        await self.do(lambda: self.view.files.open(ino, os.O_RDWR, ROOT))
+        return ino
+
+    def close(self, ino: int) -> None:
+        self.view.files.release(ino)
+
+    def forget(self, ino: int) -> None:
+        """The kernel drops what it knows of an inode."""
+        self.view.forget(ino, 1 << 31)
+
+    async def read_open(self, ino: int) -> bytes:
+        attr = await self.do(lambda: self.view.names.getattr(ino))
+        return await self.view.read(ino, 0, attr.size)
+
     async def mkdir(self, path: str) -> None:
         parent, name = await self.split(path)
         await self.do(lambda: self.view.names.mkdir(parent, name, 0o755, ROOT))
@@ -60,9 +78,7 @@ class Mounted:
         self.view.files.release(ino)
 
     async def read(self, path: str) -> bytes:
-        ino = await self.find(path)
-        attr = await self.do(lambda: self.view.names.getattr(ino))
-        return await self.view.read(ino, 0, attr.size)
+        return await self.read_open(await self.find(path))
 
     async def rename(self, old: str, new: str, flags: int = 0) -> None:
         parent, name = await self.split(old)

@@ -23,8 +23,9 @@ from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
 from volfs.store.store import Store, open_store
 from volfs.store.volumes import Volume, create_volume, find_volume, load_volume
+from volfs.view.opening import open_view
 from volfs.view.reports import Resumed
-from volfs.view.view import Options, open_view
+from volfs.view.view import Options
 
 _CLOCK_REALTIME_COARSE = 5  # linux/time.h; the time module has no name for it
 

@@ -15,7 +15,7 @@ from volfs.exception import Error
 from volfs.fuse.errors import to_fuse
 from volfs.tree.want import Missing
 from volfs.view.core import Caller
-from volfs.view.inodes import Attr
+from volfs.view.live import Attr
 from volfs.view.view import View
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ class Operations(pyfuse3.Operations):
     # --- files
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        generations = self._view.core.inodes.generations
+        generations = self._view.core.inodes.known.generations
         before = generations.get(inode)
         if self._view.gate is not None:
             while self._view.gate is not None:

@@ -42,6 +42,14 @@ class Snapshot:
             self.names.setdefault(entry.ino, set()).add((directory, name))
             self.files[entry.ino] = entry
 
+    def depth(self, directory: int) -> int:
+        """How many directories are above it, as far as visited."""
+        depth = 0
+        while directory in self.places:
+            directory = self.places[directory][0]
+            depth += 1
+        return depth
+
     def in_table(self, ino: int) -> Inode | None:
         return lookup.find_link(self._load, self._links, ino)
 

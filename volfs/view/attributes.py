@@ -1,4 +1,4 @@
-"""Attributes and extended attributes. May import: core, inodes, format. Must not know: the log's form, trio."""
+"""Attributes and extended attributes. May import: core, live, format. Must not know: the log's form, trio."""
 
 import errno
 import stat
@@ -6,7 +6,7 @@ import stat
 from volfs.format.entry import MAX_XATTRS, Inode
 from volfs.format.segment import SetAttr, SetXattr
 from volfs.view.core import Caller, Core, fail
-from volfs.view.inodes import Attr, Live
+from volfs.view.live import Attr, Live
 
 MAX_FILE_BYTES = (1 << 63) - 1
 XATTR_SIZE_MAX = 65536  # linux/limits.h

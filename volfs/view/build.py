@@ -1,4 +1,4 @@
-"""The tree of a frozen view. May import: coalesce, segments, inodes, tree, format. Must not know: stores, trio."""
+"""The tree of a frozen view. May import: coalesce, segments, live, tree, format. Must not know: stores, trio."""
 
 import stat
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from volfs.format.entry import Entry, Inode, Link
 from volfs.format.root import Root
 from volfs.tree import edit
 from volfs.view.coalesce import Tools, settle
-from volfs.view.inodes import Layer
+from volfs.view.live import Layer
 from volfs.view.reports import Progress, Tell
 from volfs.view.segments import Segment
 
@@ -41,7 +41,8 @@ class FrozenDirectory:
 class Frozen:
     """The changes that one commit takes, apart from the view that goes on.
 
-    *gone* are numbers of the link table whose last name is gone. *segments* hold the staged data.
+    *gone* are numbers of the link table whose last name is gone. *segments* hold the staged data; of their packs,
+    *needed* hold some of a file's, but *doomed* too little to be worth keeping. *data_bytes* are all that files need.
     """
 
     token: str
@@ -50,6 +51,9 @@ class Frozen:
     directories: dict[int, FrozenDirectory] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     segments: list[Segment] = field(default_factory=list)
+    needed: frozenset[bytes] = frozenset()
+    doomed: frozenset[bytes] = frozenset()
+    data_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What a new base means for a kernel that cached the old one. May import: inodes, tree.delta, format. Blocks."""
+"""What a new base means for a kernel that cached the old one. May import: tree.delta, format. Blocks."""
 
 import stat
 from dataclasses import dataclass, field

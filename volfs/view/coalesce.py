@@ -1,4 +1,6 @@
-"""What a commit makes of a file's staged pieces: few blocks, little written twice. May import: content, tree, format.
+"""What a commit makes of a file's staged pieces: few blocks, little written twice.
+
+May import: content, live, tree, format.
 
 Up to four pieces of a block's range are referenced where they lie in the log. Of more, those that touch are joined; a
 dirty run under a quarter block becomes a block of its own, until four pieces are not enough, then the range is written
@@ -13,7 +15,7 @@ from volfs.format.hashing import BLOCK_BYTES
 from volfs.tree import edit, lookup
 from volfs.tree.want import Emit, Load
 from volfs.view.content import under
-from volfs.view.inodes import Layer
+from volfs.view.live import Layer
 
 MAX_PIECES = 4
 SMALL_RUN_BYTES = BLOCK_BYTES // 4

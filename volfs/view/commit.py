@@ -3,12 +3,13 @@
 Must not know: trio, live inodes, the kernel. Blocks; runs in a thread.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from volfs.format.entry import Inode, Ref
 from volfs.format.record import CommitRecord
-from volfs.format.root import Root
+from volfs.format.root import Root, decode_root
 from volfs.tree.merge import same
 from volfs.view.build import Frozen, build
 from volfs.view.coalesce import Tools
@@ -16,8 +17,6 @@ from volfs.view.packing import PackWriter
 from volfs.view.publish import Proposal, Target, loader, publish
 from volfs.view.reports import Progress, Tell
 from volfs.view.segments import Segment
-
-_DOOMED_BYTES = 1 << 20  # a smaller segment is kept however little of it is needed
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,20 +35,20 @@ def commit_frozen(
     *,
     own: bool,
     message: str,
-    keep: frozenset[bytes],
     anchor: tuple[bytes, ...],
     tell: Tell,
+    failed: Sequence[str] = (),
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
-    The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *keep*: packs that must
-    be kept whatever little of them is needed (unlinked files that are still open). *tell* hears of progress.
+    The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *tell* hears of
+    progress. *failed*: tokens of earlier attempts; one of them may have come to be, and only its answer was lost.
     """
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
-    log = _Log(target, frozen, keep, tell)
+    log = _Log(target, frozen, tell)
     # Not behind a segment that is not worth keeping: it would be kept for a few nodes.
-    first = last if last is not None and last.pack not in log.doomed else None
+    first = last if last is not None and last.pack not in frozen.doomed else None
     writer = PackWriter(target.packs, directory, target.digest, first)
 
     def read(ref: Ref, at: int, length: int) -> bytes:
@@ -57,12 +56,17 @@ def commit_frozen(
         return data[at : at + length] if data is not None else target.read(ref, at, length)
 
     try:
-        tools = Tools(loader(target, writer), writer.emit, read, log.fresh, log.doomed)
+        tools = Tools(loader(target, writer), writer.emit, read, log.fresh, frozen.doomed)
         built = build(tools, frozen, tell)
-        if same(built.root, frozen.base):
+        base = frozen.base
+        came_to_be = _last_of(target, base_seq, failed)
+        if came_to_be is not None:  # the changes of this commit are those since
+            base_seq, own = came_to_be.seq, came_to_be.view_root is not None
+            base = decode_root(came_to_be.view_root or came_to_be.root)
+        elif same(built.root, base):
             return Published(None, built.root, built.records)
         proposal = Proposal(
-            base=frozen.base,
+            base=base,
             base_seq=base_seq,
             mine=built.root,
             token=frozen.token,
@@ -70,7 +74,7 @@ def commit_frozen(
             message=message,
             anchor=anchor,
             files=len(frozen.files),
-            bytes=sum(max(segment.data_bytes - segment.dead_bytes, 0) for segment in frozen.segments),
+            bytes=frozen.data_bytes,
             removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
         )
         record = publish(target, proposal, writer, lambda: log.seal(writer))
@@ -79,20 +83,26 @@ def commit_frozen(
         writer.drop()
 
 
+def _last_of(target: Target, seq: int, tokens: Sequence[str]) -> CommitRecord | None:
+    """The last commit after *seq* that was made with one of these tokens."""
+    found = None
+    while tokens and (record := target.commits.get(seq + 1)) is not None:
+        seq += 1
+        if record.token in tokens:
+            found = record
+    return found
+
+
 class _Log:
     """The segments of the log that a commit takes: those that are needed become packs."""
 
-    def __init__(self, target: Target, frozen: Frozen, keep: frozenset[bytes], tell: Tell) -> None:
+    def __init__(self, target: Target, frozen: Frozen, tell: Tell) -> None:
         self._tell = tell
         self._packs = target.packs
         self._segments = frozen.segments
         self._added: list[bytes] = []
         self.fresh = frozenset(segment.pack for segment in frozen.segments)
-        self.doomed = frozenset(
-            segment.pack
-            for segment in frozen.segments
-            if segment.size >= _DOOMED_BYTES and segment.dead_bytes * 2 > segment.data_bytes
-        ) - keep
+        self._used = frozen.needed - frozen.doomed
 
     def seal(self, writer: PackWriter) -> tuple[bytes, ...]:
         """A pack is whole and synced before it has its name."""
@@ -100,7 +110,7 @@ class _Log:
         due = [
             segment
             for segment in self._segments
-            if segment.pack not in self._added and (self._used(segment) or segment.pack in writer.used)
+            if segment.pack not in self._added and segment.pack in self._used | writer.used
         ]
         total, done = sum(segment.size for segment in due), 0
         self._tell(Progress("storing", 0, total))
@@ -114,6 +124,3 @@ class _Log:
     def _seal(self, segment: Segment) -> None:
         segment.sync()
         self._packs.add(segment.pack, segment.path)
-
-    def _used(self, segment: Segment) -> bool:
-        return segment.data_bytes > segment.dead_bytes and segment.pack not in self.doomed

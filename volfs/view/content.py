@@ -1,9 +1,9 @@
-"""Where a file's bytes are: layers of changes over the base. May import: inodes, tree, format."""
+"""Where a file's bytes are: layers of changes over the base. May import: live, tree, format."""
 
 from volfs.format.entry import Extent, Inode
 from volfs.tree import lookup
 from volfs.tree.want import Load
-from volfs.view.inodes import Layer, Live
+from volfs.view.live import Layer, Live
 
 
 def pieces(load: Load, what: Live | Inode, start: int, end: int) -> list[Extent]:

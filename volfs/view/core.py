@@ -1,4 +1,4 @@
-"""What the parts of a view share. May import: inodes, journal, blocks, staging. Must not know: trio, FUSE."""
+"""What the parts of a view share. May import: inodes, live, journal, blocks, staging. Must not know: trio, FUSE."""
 
 import errno
 import os
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from volfs.tree.want import Missing
 from volfs.view.blocks import Blocks, Nodes
-from volfs.view.inodes import Inodes, Live
+from volfs.view.inodes import Inodes
 from volfs.view.journal import Journal
+from volfs.view.live import Live
 from volfs.view.staging import Staging
 
 

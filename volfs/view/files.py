@@ -11,7 +11,7 @@ from volfs.format.entry import Extent
 from volfs.view.attributes import MAX_FILE_BYTES, Attributes
 from volfs.view.content import pieces
 from volfs.view.core import Caller, Core, fail
-from volfs.view.inodes import Attr, Live
+from volfs.view.live import Attr, Live
 from volfs.view.namespace import Namespace
 
 _SWEEP_ABOVE = 20_000  # live objects; more, and the clean ones are looked for
@@ -67,7 +67,7 @@ class Files:
         if live.opens:
             return
         if live.nlink == 0:
-            if not core.inodes.knows(ino):
+            if ino not in core.inodes.known:
                 core.orphans.discard(ino)
                 core.journal.release(live)
         elif ino not in core.inodes.dirty and ino not in core.inodes.committing:

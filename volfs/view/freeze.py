@@ -9,7 +9,9 @@ from volfs.format.root import Root
 from volfs.view.build import Frozen, FrozenDirectory, FrozenFile
 from volfs.view.content import merge_layers
 from volfs.view.core import Core
-from volfs.view.inodes import Live, staged
+from volfs.view.live import Live, staged
+
+_DOOMED_BYTES = 1 << 20  # a smaller segment is kept however little of it is needed
 
 
 def freeze(core: Core, token: str) -> Frozen:
@@ -34,7 +36,17 @@ def freeze(core: Core, token: str) -> Frozen:
             )
             if not live.linked:
                 _take_directory(core, frozen, inodes.touch(live.parent), depths)
+    _weigh(core, frozen)
     return frozen
+
+
+def _weigh(core: Core, frozen: Frozen) -> None:
+    """Now, not when the packs are made: what dies while the commit runs is in the commit."""
+    segments = frozen.segments
+    sparse = [s for s in segments if s.size >= _DOOMED_BYTES and s.dead_bytes * 2 > s.data_bytes]
+    frozen.needed = frozenset(s.pack for s in segments if s.data_bytes > s.dead_bytes)
+    frozen.doomed = frozenset(s.pack for s in sparse) - _kept_packs(core)
+    frozen.data_bytes = sum(max(s.data_bytes - s.dead_bytes, 0) for s in segments)
 
 
 def _take_directory(core: Core, frozen: Frozen, live: Live, depths: dict[int, int]) -> None:
@@ -63,9 +75,9 @@ def finish(core: Core, frozen: Frozen, root: Root, records: dict[int, Inode]) ->
         if record is not None:
             live.base = record
         elif live.nlink == 0:
-            live.base = None
+            live.linked = False  # the link table has it no more; who has it open reads on from its base
     for live in [live for live in inodes.committing.values() if live.nlink == 0]:
-        if not live.opens and not inodes.knows(live.ino) and live.ino not in records:
+        if not live.opens and live.ino not in inodes.known and live.ino not in records:
             inodes.live.pop(live.ino, None)
             inodes.dirty.pop(live.ino, None)
     inodes.committing = {}
@@ -91,7 +103,7 @@ def thaw(core: Core, frozen: Frozen) -> None:
     core.staging.thaw(frozen.segments)
 
 
-def kept_packs(core: Core) -> frozenset[bytes]:
-    """The segments in which unlinked files that are still held have data."""
+def _kept_packs(core: Core) -> frozenset[bytes]:
+    """The segments in which unlinked files that are still held have data: kept whatever little of them is needed."""
     held = (core.inodes.live.get(ino) for ino in core.orphans)
     return frozenset(extent.ref.pack for live in held if live is not None for extent in staged(live))

@@ -1,9 +1,6 @@
-"""The inodes of a view: changed or open ones as objects, the kernel's clean ones as a number each.
+"""The inodes of a view, found by number or name: objects where there is one, else records of the base tree.
 
-May import: tree, format. Must not know: the log, trio, FUSE.
-
-What the kernel knows and nobody changed stays in the tree's encoded nodes; of it we keep one integer, which says in
-which directory and under which name's hash the record is found (some 180 bytes an inode, against 767 as objects).
+May import: live, known, tree, format. Must not know: the log, trio, FUSE.
 """
 
 import errno
@@ -11,148 +8,16 @@ import os
 import stat
 from collections.abc import Iterator
 
-from msgspec import Struct
-
-from volfs.format.entry import Entry, Extent, Inode, Link
+from volfs.format.entry import Entry, Inode, Link
 from volfs.format.hashing import name_hash
 from volfs.format.root import Root
 from volfs.tree import lookup
-from volfs.tree.extents import ExtentMap
 from volfs.tree.want import Load
-
-_COUNT_BITS = 32
-_KEY_BITS = 63
-_COUNT_MASK = (1 << _COUNT_BITS) - 1
-_KEY_MASK = (1 << _KEY_BITS) - 1
+from volfs.view.known import Known
+from volfs.view.live import Attr, Live
 
 _CACHED_DIRECTORIES = 10_000
-
-UNCUT = 1 << 63  # above every size
-
-
-class Attr(Struct, gc=False):
-    """What stat(2) tells; *blocks* of 512 bytes."""
-
-    ino: int
-    mode: int
-    uid: int
-    gid: int
-    rdev: int
-    nlink: int
-    size: int
-    blocks: int
-    atime_ns: int
-    mtime_ns: int
-    ctime_ns: int
-    generation: int
-
-
-class Layer:
-    """Data of one file that lies over older data: *extents* (and holes), and older data only below *cut*."""
-
-    __slots__ = ("cut", "extents")
-
-    def __init__(self) -> None:
-        self.extents = ExtentMap()
-        self.cut = UNCUT
-
-
-class Live:
-    """An inode that is changed, open, or above one that is.
-
-    base     its record in the view's base tree; None when it is new
-    place    (parent number, name): its only name, or one of several; the root's own number and b"" for the root
-    linked   its record is (or will be) in the link table
-    layer    a file's data over its base, `held` that which a commit is taking, between the two
-    changes  a directory's changed names -> inode number, 0 where removed; `frozen` those a commit is taking
-    """
-
-    __slots__ = (
-        "allocated",
-        "atime_ns",
-        "base",
-        "changes",
-        "ctime_ns",
-        "frozen",
-        "gid",
-        "held",
-        "ino",
-        "layer",
-        "linked",
-        "listing",
-        "mode",
-        "mtime_ns",
-        "name",
-        "nlink",
-        "opens",
-        "parent",
-        "placed",
-        "rdev",
-        "size",
-        "target",
-        "uid",
-        "xattrs",
-    )
-
-    def __init__(self, record: Inode, parent: int, name: bytes, *, base: bool, linked: bool = False) -> None:
-        self.ino = record.ino
-        self.mode = record.mode
-        self.uid = record.uid
-        self.gid = record.gid
-        self.rdev = record.rdev
-        self.nlink = record.nlink
-        self.size = record.size
-        self.allocated = record.allocated
-        self.atime_ns = record.atime_ns
-        self.mtime_ns = record.mtime_ns
-        self.ctime_ns = record.ctime_ns
-        self.xattrs: tuple[tuple[bytes, bytes], ...] = record.xattrs
-        self.target = record.target
-        self.base: Inode | None = record if base else None
-        self.parent = parent
-        self.name = name
-        self.linked = linked
-        self.opens = 0
-        self.placed = -1  # the era of the log that knows where it stands
-        self.layer: Layer | None = None
-        self.held: Layer | None = None
-        self.changes: dict[bytes, int] | None = None
-        self.frozen: dict[bytes, int] | None = None
-        self.listing: list[tuple[int, bytes, int]] | None = None
-
-    @property
-    def is_dir(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.mode)
-
-    def record(self) -> Inode:
-        """Its stored form as far as attributes go; data and children are the base's."""
-        base = self.base
-        return Inode(
-            ino=self.ino,
-            mode=self.mode,
-            uid=self.uid,
-            gid=self.gid,
-            rdev=self.rdev,
-            nlink=self.nlink,
-            size=self.size,
-            allocated=base.allocated if base else 0,
-            atime_ns=self.atime_ns,
-            mtime_ns=self.mtime_ns,
-            ctime_ns=self.ctime_ns,
-            xattrs=self.xattrs,
-            target=self.target,
-            extents=base.extents if base else (),
-            index=base.index if base else None,
-            top=base.top if base else None,
-            subdirs=base.subdirs if base else 0,
-            entries=base.entries if base else 0,
-            files=base.files if base else 0,
-            bytes=base.bytes if base else 0,
-        )
+_EMPTY = Inode(ino=0, mode=stat.S_IFDIR)
 
 
 class Inodes:
@@ -161,12 +26,11 @@ class Inodes:
     def __init__(self, root: Root, load: Load) -> None:
         self.root = root
         self.load = load
+        self.known = Known()
+        self._generations = self.known.generations
         self.live: dict[int, Live] = {}
         self.dirty: dict[int, Live] = {}
-        self.generations: dict[int, int] = {}
         self.committing: dict[int, Live] = {}  # those a running commit has taken
-        self._known: dict[int, int] = {}
-        self._linked_names: dict[int, set[tuple[int, bytes]]] = {}
         self._touched_at: dict[int, tuple[int, int]] = {}  # base places of live inodes
         self._directories: dict[int, Inode] = {}  # base records of clean directories: a path is not walked again
 
@@ -176,71 +40,11 @@ class Inodes:
         self._directories.clear()
         self._touched_at.clear()
 
-    # --- what the kernel knows
-
-    def count_lookup(self, ino: int, n: int = 1) -> None:
-        """The kernel was told of an inode that has a place."""
-        if ino in self._known:
-            self._known[ino] += n
-
-    def learn(self, ino: int, parent: int, key: int) -> None:
-        """One more kernel reference to *ino*, found in directory *parent* under the name hash *key*."""
-        known = self._known
-        if ino in known:
-            known[ino] += 1
-        else:
-            known[ino] = ((parent << _KEY_BITS | key) << _COUNT_BITS) + 1
-
-    def learn_linked(self, ino: int, parent: int, name: bytes) -> None:
-        """The kernel may hold an inode of the link table under this name; the table does not tell names."""
-        self._linked_names.setdefault(ino, set()).add((parent, name))
-
-    def names_known(self, ino: int) -> set[tuple[int, bytes]]:
-        """All (directory, name) by which the kernel may know an inode of the link table."""
-        return self._linked_names.get(ino, set())
-
-    def changed_elsewhere(self, ino: int) -> None:
-        """The kernel's inode of this number is another than the view's now: it has to ask again."""
-        self.generations[ino] = self.generations.get(ino, 0) + 1
-
-    def knows(self, ino: int) -> bool:
-        return ino in self._known
-
-    def known_count(self) -> int:
-        return len(self._known)
-
-    def move(self, ino: int, parent: int, key: int) -> None:
-        """A known inode stands somewhere else now (parent 0: in the link table)."""
-        packed = self._known.get(ino)
-        if packed is not None:
-            self._known[ino] = ((parent << _KEY_BITS | key) << _COUNT_BITS) + (packed & _COUNT_MASK)
-
-    def forget(self, ino: int, n: int) -> bool:
-        """Takes *n* kernel references away; True when none is left."""
-        packed = self._known.get(ino)
-        if packed is None:
-            return True
-        if packed & _COUNT_MASK > n:
-            self._known[ino] = packed - n
-            return False
-        del self._known[ino]
-        self._linked_names.pop(ino, None)
-        self.generations.pop(ino, None)
-        return True
-
-    def place(self, ino: int) -> tuple[int, int] | None:
-        """(parent, name hash) of a known inode; parent 0 for the link table."""
-        packed = self._known.get(ino)
-        if packed is None:
-            return None
-        packed >>= _COUNT_BITS
-        return packed >> _KEY_BITS, packed & _KEY_MASK
-
     # --- records of clean inodes
 
     def _find(self, ino: int) -> tuple[Inode, int, bytes, bool]:
         """(record, parent, name, linked) of an inode that is clean. Raises ESTALE when the view has lost it."""
-        place = self.place(ino)
+        place = self.known.place(ino)
         if place is None:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         parent, key = place
@@ -328,7 +132,7 @@ class Inodes:
 
     def attr(self, what: Live | Inode) -> Attr:
         ino = what.ino
-        generation = self.generations.get(ino, 0) if self.generations else 0
+        generations = self._generations
         mode = what.mode
         size = what.size
         if stat.S_ISDIR(mode):
@@ -345,7 +149,7 @@ class Inodes:
             what.atime_ns,
             what.mtime_ns,
             what.ctime_ns,
-            generation,
+            generations.get(ino, 0) if generations else 0,
         )
 
     def base_place(self, ino: int) -> tuple[int, int] | None:
@@ -435,21 +239,11 @@ class Inodes:
         """Drops one clean object; the kernel's knowledge of it gets its present place."""
         del self.live[live.ino]
         self._touched_at.pop(live.ino, None)
-        if live.ino in self._known:
+        if live.ino in self.known:
             if live.linked:
-                self.move(live.ino, 0, 0)
+                self.known.move(live.ino, 0, 0)
             elif live.ino != self.root.dir.ino:
-                self.move(live.ino, live.parent, name_hash(live.name))
+                self.known.move(live.ino, live.parent, name_hash(live.name))
 
     def open_files(self) -> Iterator[Live]:
         return (live for live in self.live.values() if live.opens and live.is_file)
-
-
-_EMPTY = Inode(ino=0, mode=stat.S_IFDIR)
-
-
-def staged(live: Live) -> Iterator[Extent]:
-    """Every extent of a file that lies in the log."""
-    for layer in (live.held, live.layer):
-        if layer is not None:
-            yield from layer.extents.extents()

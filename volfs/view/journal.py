@@ -1,6 +1,6 @@
 """Every change of a view, as records: appended to the log, then applied; at a resume, applied again.
 
-May import: inodes, content, staging, tree, format. Must not know: permissions, errors of callers, trio.
+May import: inodes, live, content, staging, tree, format. Must not know: permissions, errors of callers, trio.
 
 Who calls `do` has checked that the change can be made and has all nodes it needs at hand, so that applying cannot
 fail: live and replayed changes take the same path.
@@ -26,7 +26,8 @@ from volfs.format.segment import (
 )
 from volfs.tree import lookup
 from volfs.view.content import pieces, stored
-from volfs.view.inodes import Inodes, Layer, Live, staged
+from volfs.view.inodes import Inodes
+from volfs.view.live import Layer, Live, staged
 from volfs.view.staging import Staging, extents_of
 
 
@@ -224,7 +225,7 @@ class Journal:
             live.nlink -= 1
         live.ctime_ns = time_ns
         self.inodes.dirty[live.ino] = live
-        if live.nlink == 0 and not live.opens and not self.inodes.knows(live.ino):
+        if live.nlink == 0 and not live.opens and live.ino not in self.inodes.known:
             self.release(live)
 
     def _rename(self, record: Rename) -> None:

@@ -1,4 +1,4 @@
-"""Directory streams. May import: core, inodes, tree, format. Must not know: FUSE, trio.
+"""Directory streams. May import: core, live, tree, format. Must not know: FUSE, trio.
 
 The order is that of the names' hashes, and a cookie is the hash of the last name given: stable while entries come and
 go, across daemons, with nothing stored. A stream lists what was there when it was opened or rewound, less what has
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from volfs.format.entry import Entry, Inode, Link, Ref
 from volfs.tree import lookup
 from volfs.view.core import Core, fail
-from volfs.view.inodes import Attr, Live
+from volfs.view.live import Attr, Live
 
 DOT, DOTDOT = 1, 2  # the cookies of these two names
 
@@ -153,12 +153,12 @@ class Listing:
         """The kernel took an entry of the last readdir for a lookup."""
         inodes = self._core.inodes
         place = self._offered.get(ino)
-        if inodes.knows(ino):
-            inodes.count_lookup(ino)
+        if ino in inodes.known:
+            inodes.known.count_lookup(ino)
         elif place is not None:
-            inodes.learn(ino, *place)
+            inodes.known.learn(ino, *place)
         if place == (0, 0):
-            inodes.learn_linked(ino, self._streams[handle].ino, name)
+            inodes.known.learn_linked(ino, self._streams[handle].ino, name)
 
 
 def _first_above(overlay: tuple[tuple[int, bytes, int], ...], key: int) -> int:

@@ -1,4 +1,4 @@
-"""Names: lookup, create, link, unlink, rename. May import: core, inodes, format. Must not know: the log's form, trio.
+"""Names: lookup, create, link, unlink, rename. May import: core, live, format. Must not know: the log's form, trio.
 
 Every function is one step: it checks and fetches (Missing) first, then changes. Permissions are the kernel's
 (`default_permissions`); what is checked here is what the kernel's caches cannot know for certain.
@@ -11,7 +11,7 @@ from volfs.format.entry import MAX_SYMLINK_BYTES, Entry, Inode, Link
 from volfs.format.hashing import name_hash
 from volfs.format.segment import AddLink, Create, Remove, Rename
 from volfs.view.core import Caller, Core, fail
-from volfs.view.inodes import Attr, Live
+from volfs.view.live import Attr, Live
 
 NAME_MAX = 255
 LINK_MAX = (1 << 31) - 1
@@ -34,7 +34,7 @@ class Namespace:
             if name == b".." and parent != self._core.root_ino:
                 ino = inodes.touch(parent).parent
             found: Live | Inode = inodes.get(ino)
-            inodes.count_lookup(ino)
+            inodes.known.count_lookup(ino)
             return inodes.attr(found)
         inodes = self._core.inodes
         what = inodes.child(parent, name)
@@ -42,12 +42,12 @@ class Namespace:
             raise fail(errno.ENOENT)
         if isinstance(what, Link):
             record = inodes.linked(what.ino)
-            inodes.learn(what.ino, 0, 0)
-            inodes.learn_linked(what.ino, parent, name)
+            inodes.known.learn(what.ino, 0, 0)
+            inodes.known.learn_linked(what.ino, parent, name)
             return inodes.attr(record)
-        inodes.learn(what.ino, parent, name_hash(name))
+        inodes.known.learn(what.ino, parent, name_hash(name))
         if isinstance(what, Live) and what.linked:
-            inodes.learn_linked(what.ino, parent, name)
+            inodes.known.learn_linked(what.ino, parent, name)
         return inodes.attr(what)
 
     def getattr(self, ino: int) -> Attr:
@@ -97,7 +97,7 @@ class Namespace:
             core.numbers.put_back()
             raise
         inodes = core.inodes
-        inodes.learn(ino, parent, name_hash(name))
+        inodes.known.learn(ino, parent, name_hash(name))
         return inodes.attr(inodes.live[ino])
 
     def link(self, ino: int, parent: int, name: bytes) -> Attr:
@@ -119,9 +119,9 @@ class Namespace:
             inodes.child(first.ino, live.name)
         known = (live.parent, live.name)
         core.journal.do(AddLink(ino, parent, name, core.clock_ns()))
-        inodes.learn(ino, 0, 0)
+        inodes.known.learn(ino, 0, 0)
         for where in (known, (parent, name)):
-            inodes.learn_linked(ino, *where)
+            inodes.known.learn_linked(ino, *where)
         return inodes.attr(live)
 
     def _absent(self, parent: int, name: bytes) -> None:
@@ -207,10 +207,10 @@ class Namespace:
         exchange = bool(flags & RENAME_EXCHANGE)
         core.journal.do(Rename(parent, name, new_parent, new_name, exchange, core.clock_ns()))
         if live.linked:
-            core.inodes.learn_linked(live.ino, new_parent, new_name)
+            core.inodes.known.learn_linked(live.ino, new_parent, new_name)
         if other is not None:
             if exchange and other.linked:
-                core.inodes.learn_linked(other.ino, parent, name)
+                core.inodes.known.learn_linked(other.ino, parent, name)
             self._orphaned(other)
 
     def _not_inside(self, live: Live, directory: int) -> None:

@@ -1,4 +1,4 @@
-"""Moving a view to the latest commit. May import: view, changes, reports, trio. Must not know: FUSE."""
+"""Moving a view to the latest commit. May import: view, subpath, changes, reports, trio. Must not know: FUSE."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from volfs.view.changes import Changes, changes_between
 from volfs.view.gate import Gate
 from volfs.view.reports import CommitReport, OpenFile, ReloadReport
 from volfs.view.state import Base, save_base
-from volfs.view.view import View, settle_root
+from volfs.view.subpath import check_root, settle_root
+from volfs.view.view import View
 
 _PATIENCE_S = 2.0  # RELEASE comes after close(2) has returned: 1,000 files closed just before were still counted
 _LOOK_S = 0.02
@@ -147,7 +148,7 @@ async def _move(view: View) -> Changes | None:
     if encoded is None:
         return changes
     root = decode_root(encoded)
-    await trio.to_thread.run_sync(view.check_root, root)
+    await trio.to_thread.run_sync(check_root, view, root)
     if core.journal.changes != since or view.files.open_count:
         return None
     for ino in list(core.orphans):
@@ -160,7 +161,7 @@ async def _move(view: View) -> Changes | None:
     core.inodes.sweep(set())
     core.inodes.live.clear()
     for ino, (parent, key) in changes.moves.items():
-        core.inodes.move(ino, parent, key)
+        core.inodes.known.move(ino, parent, key)
     core.inodes.rebase(root)
     view.base = base
     view.listing.epoch += 1
@@ -192,7 +193,7 @@ def _discard(view: View, dropped: Changes) -> None:
         if base is not None and live.ino != inodes.root.dir.ino:
             place = inodes.base_place(live.ino)
             if place is not None:
-                inodes.move(live.ino, *place)
+                inodes.known.move(live.ino, *place)
     inodes.dirty.clear()
     inodes.live.clear()
     core.orphans.clear()
@@ -209,13 +210,13 @@ def _known(view: View, changes: Changes) -> Changes:
     held = {inodes.root.dir.ino, view.root_ino}
     entries = set(changes.entries)
     for ino, names in changes.files.items():
-        if inodes.knows(ino):
-            inodes.changed_elsewhere(ino)
-            entries |= names | inodes.names_known(ino)
+        if ino in inodes.known:
+            inodes.known.changed_elsewhere(ino)
+            entries |= names | inodes.known.names(ino)
     return Changes(
-        inodes={ino for ino in changes.inodes if ino in held or inodes.knows(ino)},
-        entries={(parent, name) for parent, name in entries if parent in held or inodes.knows(parent)},
-        moved=[ino for ino in changes.moved if inodes.knows(ino)],
+        inodes={ino for ino in changes.inodes if ino in held or ino in inodes.known},
+        entries={(parent, name) for parent, name in entries if parent in held or parent in inodes.known},
+        moved=[ino for ino in changes.moved if ino in inodes.known],
         names=changes.names,
     )
 

@@ -7,6 +7,7 @@ survives our death; `sync` makes it survive the machine's. All but `sync` is cal
 import errno
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from volfs.exception import DamageError
@@ -23,11 +24,21 @@ _PAGE = 4096
 _NO_DATA = b""
 
 
+@dataclass(slots=True, frozen=True)
+class _Named:
+    """Pages of a segment, (start, length) each, that a Dead record which ends at *position* of the log names."""
+
+    segment: Segment
+    position: tuple[int, int]
+    holes: list[tuple[int, int]]
+
+
 class Staging:
     """The live segments of one view, in order; the last one is written to.
 
     Invariants: (S1) a record is whole in the log before its change is visible; (S2) segment numbers ascend, and only
-    the last segment takes records; (S3) what is punched was named by a Dead record before.
+    the last segment takes records; (S3) what is punched was named by a Dead record before, and the log was durable up
+    to there: else a loss of power could bring back that something needs it.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class Staging:
         self._probe_in = 0
         self._partly: dict[tuple[bytes, int], int] = {}
         self._dead: dict[int, list[tuple[int, int]]] = {}
+        self._named: list[_Named] = []
 
     # --- writing
 
@@ -138,11 +150,11 @@ class Staging:
                 self._dead.pop(segment.number, None)
             segment.close()
             segment.path.unlink(missing_ok=True)
+        self._partly = {key: left for key, left in self._partly.items() if key[0] in self.by_pack}
 
     def drop(self) -> None:
-        """Throws every record away (reload --discard)."""
-        self.forget(list(self.segments))
-        self._partly.clear()
+        """Throws every record away (reload --discard). The last first: whatever is left when we are killed replays."""
+        self.forget(self.segments[::-1])
         if self.directory.exists():
             sync_directory(self.directory)
 
@@ -172,18 +184,30 @@ class Staging:
             self._dead.setdefault(segment.number, []).append((ref.offset, ref.length))
 
     def punch(self) -> None:
-        """Gives space of dead ranges back, segment by segment, where enough has gathered."""
+        """Gives space of dead ranges back, segment by segment, where enough has gathered: names it, and punches what
+        an earlier call has named, once the log is durable up to there. Raises OSError."""
+        named, self._named = self._named, []
+        for each in named:
+            if each.segment.pack not in self.by_pack:
+                continue
+            if each.segment.taken or not self._is_durable(each.position):
+                self._named.append(each)
+                continue
+            for start, length in each.holes:
+                each.segment.punch(start, length)
         for segment in self.segments:
             ranges = self._dead.get(segment.number, [])
             if segment.taken or sum(length for _, length in ranges) < _PUNCH_BYTES:
                 continue
+            pieces, holes = _whole_pages(ranges)
+            if holes:
+                self.append(Dead(segment.number, pieces))
+                self._named.append(_Named(segment, self.position, holes))
             del self._dead[segment.number]
-            self.append(Dead(segment.number, ranges))
-            for position, length in _joined(ranges):
-                start = -(-position // _PAGE) * _PAGE
-                end = (position + length) // _PAGE * _PAGE
-                if start < end:
-                    segment.punch(start, end - start)
+
+    def _is_durable(self, position: tuple[int, int]) -> bool:
+        number, size = position
+        return all(s.synced >= (s.size if s.number < number else size) for s in self.segments if s.number <= number)
 
     @property
     def stored_bytes(self) -> int:
@@ -277,18 +301,22 @@ def _punched(placed: Placed, gone: set[tuple[int, int]]) -> bool:
     )
 
 
-def _joined(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Ranges that touch, or have only a record's head between them, as one: heads are punched never, data is.
+def _whole_pages(ranges: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(those of the ranges that hold a whole page, (start, length) of the pages).
 
-    Not across heads: a replay reads those.
+    Ranges that touch count as one. Those of two records never do: between them is a head, which a replay reads. So a
+    small write is never named, and a Dead record of a whole segment stays far below the bound of a record.
     """
-    position = length = 0
-    for start, size in sorted(ranges):
-        if length and start == position + length:
-            length += size
-            continue
-        if length:
-            yield position, length
-        position, length = start, size
-    if length:
-        yield position, length
+    pieces: list[tuple[int, int]] = []
+    holes: list[tuple[int, int]] = []
+    run: list[tuple[int, int]] = []
+    for piece in [*sorted(ranges), (-1, 0)]:
+        if run and piece[0] != sum(run[-1]):
+            start = -(-run[0][0] // _PAGE) * _PAGE
+            end = sum(run[-1]) // _PAGE * _PAGE
+            if start < end:
+                pieces += run
+                holes.append((start, end - start))
+            run = []
+        run.append(piece)
+    return pieces, holes

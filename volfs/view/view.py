@@ -1,13 +1,12 @@
-"""A view of a volume: what FUSE, control and tests hold. May import: the view's parts, store, tree, trio. Must not
-know: FUSE.
+"""A view of a volume: what FUSE, control and tests hold. May import: the view's parts, store, tree, trio.
+
+Must not know: FUSE, how it was opened.
 
 Operations are plain calls that raise OSError, or Missing before they changed anything; then `await fetch(missing)` and
 call again. Only fetching, fsync, commit and reload suspend. All calls come from one thread, the loop's.
 """
 
 import os
-import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,33 +14,23 @@ from pathlib import Path
 import trio
 from msgspec import Struct
 
-from volfs.exception import ConflictError, NotFoundError
-from volfs.format.hashing import block_hash, name_hash
 from volfs.format.ids import commit_token
 from volfs.format.record import CommitRecord
-from volfs.format.root import Root, decode_root
-from volfs.store.commits import Commits
-from volfs.store.numbers import Claims
 from volfs.store.store import Store
-from volfs.store.volumes import Volume, empty_root
-from volfs.tree import lookup
+from volfs.store.volumes import Volume
 from volfs.tree.want import Missing
 from volfs.view.attributes import Attributes
-from volfs.view.blocks import Blocks, Nodes
 from volfs.view.commit import Published, commit_frozen
-from volfs.view.core import Caller, Core, Numbers, NumbersWanted
+from volfs.view.core import Core, NumbersWanted
 from volfs.view.durability import Durability
 from volfs.view.files import Files, assemble
-from volfs.view.freeze import finish, freeze, kept_packs, thaw
+from volfs.view.freeze import finish, freeze, thaw
 from volfs.view.gate import Gate
-from volfs.view.inodes import Inodes, Live
-from volfs.view.journal import Journal
 from volfs.view.listing import Listing
 from volfs.view.namespace import Namespace
 from volfs.view.publish import Target
 from volfs.view.reports import CommitReport, Progress, Resumed
-from volfs.view.staging import Staging
-from volfs.view.state import Base, load_base, save_base
+from volfs.view.state import Base, save_base
 
 
 class Space(Struct, frozen=True):
@@ -60,7 +49,7 @@ class Options:
 
 
 class View:
-    """Made by `open_view`. `resumed` tells what an earlier daemon had left."""
+    """Made by `opening.open_view`. `resumed` tells what an earlier daemon had left."""
 
     def __init__(
         self, store: Store, volume: Volume, core: Core, target: Target, base: Base, state: Path, options: Options
@@ -84,7 +73,7 @@ class View:
         self._claiming = trio.Lock()
         self._far = trio.CapacityLimiter(64)  # threads that wait for a store; those that read the disk are others
         self.committing = trio.Lock()
-        self._clean_at = core.journal.changes
+        self._failed: list[str] = []  # tokens of commits, since the last, that may have come to be all the same
 
     @property
     def root_ino(self) -> int:
@@ -153,7 +142,6 @@ class View:
             except Missing as missing:
                 await self.fetch(missing)
         changes = core.journal.changes
-        keep = kept_packs(core)
         try:
             published = await trio.to_thread.run_sync(
                 lambda: commit_frozen(
@@ -162,39 +150,30 @@ class View:
                     self.base.seq,
                     own=self.base.own,
                     message=message,
-                    keep=keep,
                     anchor=self.options.sub_path,
                     tell=self._tell,
+                    failed=self._failed,
                 )
             )
+            record = published.record
+            if record is not None:
+                base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(save_base, self.state, base)
         except BaseException:
             thaw(core, frozen)
+            self._failed.append(frozen.token)
             raise
-        if published.record is None:
+        if record is None:
             thaw(core, frozen)
             if core.journal.changes == changes and not core.orphans:
                 self._forget_changes()
             return CommitReport(seq=None)
-        record = published.record
-        self.base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(save_base, self.state, self.base)
+        self.base = base
+        self._failed.clear()
         finish(core, frozen, published.root, published.records)
         self.listing.epoch += 1
         return _report(published, record)
-
-    def check_root(self, root: Root) -> None:
-        """Raises NotFoundError or ConflictError when sub_path cannot be this view's root in *root*. Blocks."""
-        parts = self.options.sub_path
-        path = b"/".join(parts).decode("utf-8", "replace")
-        for depth in range(1, len(parts) + 1):
-            found = lookup.walk(self.target.load, root, parts[:depth])
-            if found is None:
-                if self.core.read_only:
-                    raise NotFoundError(f"no directory {path} in volume {self.volume.name}")
-                return
-            if not found.is_dir:
-                raise ConflictError(f"{path} is not a directory of volume {self.volume.name}; no symlink is followed")
 
     def _forget_changes(self) -> None:
         """All changes undid one another: the log is not needed."""
@@ -211,7 +190,7 @@ class View:
     def forget(self, ino: int, count: int) -> None:
         """The kernel gives references back."""
         core = self.core
-        if not core.inodes.forget(ino, count):
+        if not core.inodes.known.forget(ino, count):
             return
         live = core.inodes.live.get(ino)
         if live is not None and live.nlink == 0 and not live.opens:
@@ -247,125 +226,3 @@ def _report(published: Published, record: CommitRecord) -> CommitReport:
         merged=record.view_root is not None,
         lines=record.lines,
     )
-
-
-def open_view(
-    store: Store,
-    volume: Volume,
-    key: str,
-    state: Path,
-    options: Options,
-    *,
-    clock_ns: Callable[[], int] = time.time_ns,
-) -> View:
-    """The view kept under *key*, or a new one on the latest commit. *state* is the file that says its base. Blocks.
-
-    Raises NotFoundError (the volume was deleted, or no such sub_path), ConflictError, DamageError, OSError.
-    """
-    commits = Commits(store.backend, volume.id, volume.name)
-    packs = store.packs(volume.family)
-    digest = block_hash(volume.hash_seed)
-    staging = Staging(packs.incoming(key), digest, packs.new_pack)
-    blocks = Blocks(packs, digest, staging.by_pack)
-    nodes = Nodes(blocks)
-    latest = commits.latest()
-    claims = Claims(store.backend, volume.id, latest.inode_range if latest is not None else 0)
-    target = Target(
-        commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claims, clock_ns, socket.gethostname()
-    )
-    kept = load_base(state)
-    start = _base_of(latest, own=False) if kept is None else kept
-    save_base(state, start)
-    log = staging.load(lambda tokens: _last_published(commits, start, tokens))
-    first = next(log, None)  # opens the log, and finds what was published
-    record = _record_of(commits, start, staging)
-    base = _base_of(record, own=start.own or staging.published is not None)
-    root = _shown(target, record, base)
-    inodes = Inodes(root, nodes.load)
-    journal = Journal(inodes, staging)
-    replayed = 0
-    while first is not None:
-        segment, placed = first
-        journal.replay(placed.record, segment.pack, placed.data, placed.data_bytes)
-        replayed += 1
-        first = next(log, None)
-    inodes.load = nodes
-    core = Core(
-        inodes,
-        journal,
-        staging,
-        blocks,
-        nodes,
-        Numbers(),
-        clock_ns,
-        root.dir.ino,
-        options.read_only,
-        kernel_times=options.kernel_times,
-    )
-    view = View(store, volume, core, target, base, state, options)
-    if inodes.dirty:
-        view.resumed = Resumed(len(inodes.dirty), base.seq, latest.seq if latest is not None else 0)
-    inodes.load = nodes.load
-    view.check_root(root)
-    settle_root(view)
-    inodes.load = nodes
-    save_base(state, base)
-    return view
-
-
-def _base_of(record: CommitRecord | None, *, own: bool) -> Base:
-    """*own*: the view made that commit, and so shows its `view_root`, if there is one."""
-    if record is None:
-        return Base()
-    return Base(seq=record.seq, token=record.token, own=own and record.view_root is not None)
-
-
-def _last_published(commits: Commits, base: Base, tokens: list[str]) -> str | None:
-    """The last of the log's commits that came to be: the base's own, or one after it whose answer was lost."""
-    found = base.token if base.token in tokens else None
-    seq = base.seq
-    while tokens and (record := commits.get(seq + 1)) is not None:
-        seq += 1
-        if record.token in tokens:
-            found = record.token
-    return found
-
-
-def _record_of(commits: Commits, base: Base, staging: Staging) -> CommitRecord | None:
-    """The commit that the view stands on."""
-    if staging.published:
-        seq = base.seq
-        while (record := commits.get(seq)) is None or record.token != staging.published:
-            seq += 1
-        return record
-    record = commits.get(base.seq) if base.seq else None
-    if base.seq and record is None:
-        raise NotFoundError(f"commit {base.seq}, on which the kept view stands, is not in the store")
-    return record
-
-
-def _shown(target: Target, record: CommitRecord | None, base: Base) -> Root:
-    if base.own and record is not None and record.view_root is not None:
-        return decode_root(record.view_root)
-    return target.root_of(record)
-
-
-def settle_root(view: View) -> None:
-    """Resolves sub_path, by path; makes what is missing of it in a view that may be written."""
-    core = view.core
-    inodes = core.inodes
-    here = inodes.root.dir.ino
-    inodes.touch(here)
-    for name in view.options.sub_path:
-        found = inodes.child(here, name)
-        if found is None:
-            if core.numbers.empty:
-                core.numbers.offer(*view.target.claims.claim())
-            owner = Caller(view.volume.uid, view.volume.gid)
-            found = inodes.live[view.names.mkdir(here, name, 0o755, owner).ino]
-            inodes.forget(found.ino, 1)
-        if not isinstance(found, Live):
-            inodes.touch_entry(here, name, found)
-        here = found.ino
-        inodes.learn(here, inodes.live[here].parent, name_hash(name))  # the mount's root is never forgotten
-    core.root_ino = here

@@ -1,5 +1,6 @@
 """commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor the store."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def ask(state_dir: str | None, mountpoint: str, verb: str, args: dict[str, Any] 
 @shared("state_dir", "json")
 def commit_command(mountpoint: str, message: str, state_dir: str | None, as_json: bool) -> None:
     """Publish the changes of the mount at MOUNTPOINT."""
-    report = ask(state_dir, mountpoint, "commit", {"message": message})
+    report = ask(state_dir, mountpoint, "commit", {"message": os.fsencode(message).decode("utf-8", "backslashreplace")})
     if as_json:
         show_json(report)
     else:

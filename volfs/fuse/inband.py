@@ -5,7 +5,6 @@ where nothing has changed since the same caller's last answer, that answer is re
 """
 
 import errno
-import os
 from typing import Any
 
 import msgspec
@@ -59,7 +58,7 @@ def _parse(name: bytes) -> tuple[str, dict[str, Any]]:
     if name == b"commit":
         return "commit", {}
     if name.startswith(b"commit.m."):
-        return "commit", {"message": os.fsdecode(name[9:])}
+        return "commit", {"message": name[9:].decode("utf-8", "backslashreplace")}
     if name == b"reload":
         return "reload", {}
     if name == b"reload.discard":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from volfs.exception import BusyError, Error
+from volfs.format.names import shown
 from volfs.format.root import decode_root
 from volfs.tree.want import Missing
 from volfs.view.changes import Changes, changes_between
@@ -82,7 +83,7 @@ def open_files(view: View, holders: list[tuple[int, int, str]]) -> list[OpenFile
         by_ino.setdefault(ino, []).append((pid, command))
     found: list[OpenFile] = []
     for live in view.core.inodes.open_files():
-        path = view.core.inodes.path(live.ino).decode("utf-8", "surrogateescape")
+        path = shown(view.core.inodes.path(live.ino))
         found += [OpenFile(path, pid, command) for pid, command in sorted(set(by_ino.get(live.ino, [(0, "")])))]
     return found
 

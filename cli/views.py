@@ -68,8 +68,10 @@ def reload_command(mountpoint: str, discard: bool, state_dir: str | None, as_jso
         show_commit(report["committed"])
     if report["discarded_files"]:
         click.echo(f"discarded {plural(report['discarded_files'], 'change')}")
-    if report["old"] == report["new"]:
+    if report["old"] == report["new"] and not report["changed"]:
         click.echo(f"at commit {report['new']}: nothing new")
+    elif report["old"] == report["new"]:  # the view had gone on showing its own part of that commit
+        click.echo(f"at commit {report['new']}: {plural(report['changed'], 'path')} changed")
     else:
         click.echo(f"commit {report['old']} -> {report['new']}: {plural(report['changed'], 'path')} changed")
 

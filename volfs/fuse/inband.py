@@ -31,7 +31,7 @@ class InBand:
             self._check(ctx, write=not (verb == "reload" and self._view.core.read_only))
         answer = await self._verbs.run(verb, args)
         encoded = _short(answer)
-        nothing = (verb == "commit" and answer["seq"] is None) or (verb == "reload" and answer["old"] == answer["new"])
+        nothing = (verb == "commit" and answer["seq"] is None) or (verb == "reload" and _changed_nothing(answer))
         key = (ctx.pid, name)
         if nothing and key in self._last:
             return self._last.pop(key)
@@ -50,6 +50,12 @@ class InBand:
         shift = 6 if ctx.uid == root.uid else 3 if ctx.gid == root.gid else 0
         if not root.mode >> shift & bit:
             raise FUSEError(errno.EACCES)
+
+
+def _changed_nothing(answer: dict[str, Any]) -> bool:
+    return answer["old"] == answer["new"] and not (
+        answer["changed"] or answer["committed"] is not None or answer["discarded_files"]
+    )
 
 
 def _parse(name: bytes) -> tuple[str, dict[str, Any]]:

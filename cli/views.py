@@ -102,10 +102,10 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
                     one["mountpoint"],
                     one["pid"] or "-",
                     one.get("base", "-"),
-                    one.get("latest", "-"),
+                    "-" if one.get("latest") is None else one["latest"],
                     one.get("dirty_files", "-"),
                     len(one["open_files"]) if "open_files" in one else "-",
-                    one["state"],
+                    f"{one['state']}, volume deleted" if one.get("deleted") else one["state"],
                 )
                 for one in all_of_them
             ],
@@ -130,7 +130,7 @@ def _show_one(found: dict[str, Any]) -> None:
         ("store", found["store"]),
         ("pid", found["pid"]),
         ("base commit", found["base"]),
-        ("latest commit", found["latest"]),
+        ("latest commit", "none: the volume was deleted" if found["deleted"] else found["latest"]),
         ("uncommitted", f"{plural(found['dirty_files'], 'change')}, {size(found['dirty_bytes'])}"),
         ("staging", size(found["staging_bytes"])),
         ("open files", len(found["open_files"])),

@@ -19,13 +19,14 @@ from volfs.control.mounttable import source_of
 from volfs.control.request import MountRequest
 from volfs.control.server import serve
 from volfs.control.verbs import Verbs
-from volfs.exception import BusyError, Error, ExecutionError
+from volfs.exception import BusyError, Error, ExecutionError, NotFoundError
 from volfs.fuse import mountpoint as at
 from volfs.fuse.device import Device, open_device
 from volfs.fuse.holders import device_of, holders
 from volfs.fuse.inband import InBand
 from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
+from volfs.store.volumes import load_volume
 from volfs.view.changes import Changes
 from volfs.view.reload import Kernel, open_files, reload
 from volfs.view.reports import CommitReport, OpenFile, Progress, ReloadReport
@@ -195,10 +196,10 @@ class Mount:
     async def status(self) -> dict[str, Any]:
         view, request = self._view, self._request
         found = await trio.to_thread.run_sync(self._holders)
-        latest = await trio.to_thread.run_sync(view.target.commits.latest)
+        name, latest = await trio.to_thread.run_sync(self._in_store)
         files = [file for file in open_files(view, found)]
         return {
-            "volume": view.volume.name,
+            "volume": name or view.volume.name,
             "volume_id": view.volume.id,
             "environment": request.environment,
             "mountpoint": request.mountpoint,
@@ -206,7 +207,8 @@ class Mount:
             "store": view.store.url,
             "sub_path": request.sub_path,
             "base": view.base.seq,
-            "latest": latest.seq if latest is not None else 0,
+            "latest": latest,
+            "deleted": not name and latest is None,
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,
@@ -248,6 +250,16 @@ class Mount:
         found = await trio.to_thread.run_sync(self._holders)
         names = sorted({f"pid {pid} ({command})" for _, pid, command in found})
         who = ", ".join(names) or "a process not seen from here"
+    def _in_store(self) -> tuple[str, int | None]:
+        """(the volume's name now, its latest commit): "" when it has none, None when it was deleted."""
+        view = self._view
+        name = load_volume(view.store, view.volume.id).name
+        try:
+            latest = view.target.commits.latest()
+        except NotFoundError:
+            return name, None
+        return name, latest.seq if latest is not None else 0
+
         paths = tuple(file.path for file in open_files(self._view, found))
         files = f": {', '.join(paths[:8])}" if paths else ""
         return BusyError(f"{self._request.mountpoint} is busy{files}; held by {who}; close, or use --lazy", paths)

@@ -104,6 +104,7 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadR
     discarded = 0
     for _ in range(_ROUNDS):
         if discard:
+            await trio.to_thread.run_sync(_refuse_deleted, view)
             with contextlib.suppress(Error):  # what cannot be stored is thrown away with the rest
                 await trio.to_thread.run_sync(kernel.flush)
             discarded += len(view.core.inodes.dirty)
@@ -124,6 +125,13 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadR
         old=old, new=view.base.seq, changed=changes.names, committed=committed, discarded_files=discarded
     )
     return report, changes
+
+
+def _refuse_deleted(view: View) -> None:
+    """Raises NotFoundError, before anything is thrown away."""
+    commits = view.target.commits
+    if commits.get(view.base.seq + 1) is not None:
+        commits.latest()
 
 
 async def _move(view: View) -> Changes | None:

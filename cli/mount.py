@@ -7,6 +7,7 @@ import time
 
 import click
 
+import msgspec
 from volfs.control import client, registry
 from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
@@ -107,14 +108,17 @@ def umount_command(mountpoint: str, action: str | None, lazy: bool, state_dir: s
 
 
 def _end_dead(place: Place, state: MountState, action: str | None) -> None:
+    if not lazy and place.state.exists():
+        click.echo(
+            f"uncommitted changes are kept for {state.mountpoint}: mount it again to resume, or `volfs umount`"
+            " it with --commit or --discard"
+        )
     """A kept view, or the mount of a daemon that was killed."""
     at = importlib.import_module("volfs.fuse.mountpoint")
     if any(mount.path == state.mountpoint and mount.kind == KIND for mount in mounts()):
         at.unmount(state.mountpoint, lazy=True)
     if action == "commit":
-        raise ExecutionError(
-            f"no daemon runs for {state.mountpoint}; mount it again to resume, then `volfs umount --commit` it"
-        )
+        show_commit(msgspec.to_builtins(importlib.import_module("volfs.fuse.daemon").commit_kept(place, state)))
     if action == "discard":
         shutil.rmtree(work_dir(state.store) / place.directory.name, ignore_errors=True)
         place.remove()

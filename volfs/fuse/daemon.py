@@ -23,7 +23,7 @@ from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
 from volfs.store.store import Store, open_store
 from volfs.store.volumes import Volume, create_volume, find_volume, load_volume
-from volfs.view.reports import Resumed
+from volfs.view.reports import CommitReport, Resumed
 from volfs.view.view import Options, open_view
 
 _CLOCK_REALTIME_COARSE = 5  # linux/time.h; the time module has no name for it
@@ -100,7 +100,11 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             logging.basicConfig(
                 filename=place.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
             )
-        _check_kept(place, request)
+        incoming = store.work / key
+        if not any(incoming.glob("*")):
+            place.base.unlink(missing_ok=True)  # nothing uncommitted was left: the latest commit is shown
+        else:
+            _check_kept(place, request)
         state = MountState(
             store=store.url,
             environment=request.environment,
@@ -111,7 +115,6 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             read_only=request.read_only,
             pid=os.getpid(),
         )
-        incoming = store.work / key
         fresh = not place.base.exists()
         try:
             options = Options(request.read_only, check_sub_path(request.sub_path), kernel_times=True)
@@ -149,6 +152,35 @@ def _volume(store: Store, request: MountRequest) -> Volume:
             raise
     try:
         return create_volume(store, request.environment, request.volume, uid=os.geteuid(), gid=os.getegid())
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a user is told of them: what was raised on purpose, if there is such."""
+    found: list[BaseException] = []
+    waiting: list[BaseException] = [failures]
+    while waiting:
+        failure = waiting.pop(0)
+        if isinstance(failure, BaseExceptionGroup):
+            waiting += failure.exceptions
+        else:
+            found.append(failure)
+    return next((failure for failure in found if isinstance(failure, Error)), found[0])
+
+
+def commit_kept(place: Place, state: MountState) -> CommitReport:
+    """Publishes what a view that is not mounted has kept. Raises Error, OSError; then it is kept on."""
+    lock = place.lock()
+    try:
+        store = open_store(state.store, create=False)
+        volume = load_volume(store, state.volume_id)
+        options = Options(state.read_only, check_sub_path(state.sub_path))
+        view = open_view(store, volume, place.directory.name, place.base, options)
+        report: CommitReport = trio.run(view.commit, "", lambda: None)
+        place.remove()
+        remove_tree(store.work / place.directory.name)
+        return report
+    finally:
+        os.close(lock)
+
+
     except AlreadyExistsError:
         return find_volume(store, request.environment, request.volume)
 
@@ -159,8 +191,8 @@ def _check_kept(place: Place, request: MountRequest) -> None:
     if kept is None:
         return
     if (kept.sub_path, kept.read_only) != (request.sub_path, request.read_only):
-        was = f"--sub-path {kept.sub_path}" if kept.sub_path else "no --sub-path"
-        was += ", --read-only" if kept.read_only else ""
+        was = f"--sub-path {kept.sub_path}" if kept.sub_path else "without --sub-path"
+        was += ", --read-only" if kept.read_only else ", without --read-only"
         raise ConflictError(
             f"uncommitted changes are kept for {request.mountpoint} ({was}); mount with the same options,"
             f" or drop them with `volfs umount --discard {request.mountpoint}`"

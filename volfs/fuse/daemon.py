@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 from msgspec.structs import replace
@@ -16,12 +17,13 @@ from msgspec.structs import replace
 from volfs.control import protocol
 from volfs.control.registry import MountState, Place, normal_path, view_key
 from volfs.control.request import MountRequest
-from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, NotFoundError
+from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, InvalidError, NotFoundError
 from volfs.format.ids import is_volume_id
-from volfs.format.names import check_sub_path
+from volfs.format.names import check_sub_path, shown
 from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
-from volfs.store.store import Store, open_store
+from volfs.store.places import work_dir
+from volfs.store.store import Store, normal_url, open_store
 from volfs.store.volumes import Volume, create_volume, find_volume, load_volume
 from volfs.view.reports import CommitReport, Resumed
 from volfs.view.view import Options, open_view
@@ -35,6 +37,7 @@ def run(request: MountRequest) -> str:
     """Mounts; returns what to tell the user, when the mount answers (in front: when it has ended). Raises Error."""
     request = replace(request, mountpoint=normal_path(request.mountpoint))
     check_sub_path(request.sub_path)
+    _check_place(request)
     at.check(request.mountpoint, nonempty=request.nonempty)
     if request.foreground:
         logging.basicConfig(level=logging.INFO, format="volfs: %(message)s", stream=sys.stderr)
@@ -60,6 +63,19 @@ def run(request: MountRequest) -> str:
     return str(protocol.decode_answer(line).get("text", ""))
 
 
+def _check_place(request: MountRequest) -> None:
+    """Raises InvalidError where the view would hide what it needs, or cannot be written down."""
+    for what, text in (("mountpoint", request.mountpoint), ("sub path", request.sub_path)):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            told = shown(os.fsencode(text))
+            raise InvalidError(f"{what} {told} is not UTF-8, which it has to be; take another name") from None
+    for what, path in (("store", work_dir(normal_url(request.store))), ("state directory", request.state_dir)):
+        if Path(os.path.realpath(path)).is_relative_to(request.mountpoint):
+            raise InvalidError(f"mountpoint {request.mountpoint} would hide the {what} {path}; mount somewhere else")
+
+
 def _child(request: MountRequest, writer: int) -> None:
     """Never returns."""
     code = 1
@@ -77,12 +93,9 @@ def _child(request: MountRequest, writer: int) -> None:
         _serve(request, ready)
         code = 0
     except Exception as error:  # noqa: BLE001 - the parent is told, whatever it is
-        failure = error
-        while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
-            failure = failure.exceptions[0]  # type: ignore[assignment]
-        _log.error("%s", failure, exc_info=None if isinstance(failure, Error | OSError) else failure)
+        _log.error("%s", error, exc_info=None if isinstance(error, Error | OSError) else error)
         with contextlib.suppress(OSError):  # closed: the mount had been answering, and the log has it
-            os.write(writer, protocol.encode_error(failure))
+            os.write(writer, protocol.encode_error(error))
     finally:
         logging.shutdown()
         os._exit(code)
@@ -121,7 +134,10 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             view = open_view(store, volume, key, place.base, options, clock_ns=_kernel_time_ns)
             mount = Mount(request, view, place.socket)
             place.save(state)
-            trio.run(mount.run, lambda: ready(_told(request, view.base.seq, view.resumed)))
+            try:
+                trio.run(mount.run, lambda: ready(_told(request, view.base.seq, view.resumed)))
+            except BaseExceptionGroup as failures:
+                raise _first(failures) from failures
         except BaseException:
             if fresh and not any(incoming.glob("*")):
                 place.remove()
@@ -136,22 +152,6 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
         os.close(lock)
 
 
-def _kernel_time_ns() -> int:
-    """The clock of the kernel's own time stamps: a finer one would put ours after those that it sends later."""
-    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
-
-
-def _volume(store: Store, request: MountRequest) -> Volume:
-    """By its name, or by its id: an ephemeral one has no other."""
-    if is_volume_id(request.volume):
-        return load_volume(store, request.volume)
-    try:
-        return find_volume(store, request.environment, request.volume)
-    except NotFoundError:
-        if not request.create:
-            raise
-    try:
-        return create_volume(store, request.environment, request.volume, uid=os.geteuid(), gid=os.getegid())
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """What a user is told of them: what was raised on purpose, if there is such."""
     found: list[BaseException] = []
@@ -181,6 +181,22 @@ def commit_kept(place: Place, state: MountState) -> CommitReport:
         os.close(lock)
 
 
+def _kernel_time_ns() -> int:
+    """The clock of the kernel's own time stamps: a finer one would put ours after those that it sends later."""
+    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+
+
+def _volume(store: Store, request: MountRequest) -> Volume:
+    """By its name, or by its id: an ephemeral one has no other."""
+    if is_volume_id(request.volume):
+        return load_volume(store, request.volume)
+    try:
+        return find_volume(store, request.environment, request.volume)
+    except NotFoundError:
+        if not request.create:
+            raise
+    try:
+        return create_volume(store, request.environment, request.volume, uid=os.geteuid(), gid=os.getegid())
     except AlreadyExistsError:
         return find_volume(store, request.environment, request.volume)
 

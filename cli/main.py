@@ -92,8 +92,14 @@ def main() -> None:
     """Exit codes: 0 done, 1 error, 2 usage or a target that exists, 3 refused: files open, 4 not found, 5 damage."""
     try:
         volfs.main(standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "volfs"
+        text = " ".join(error.format_message().split())
+        print(f"{where}: {text.rstrip('.')}; see `{where} --help`", file=sys.stderr)
         sys.exit(error.exit_code)
     except click.exceptions.Abort as error:
         sys.exit(130 if isinstance(error.__cause__, KeyboardInterrupt) else 1)

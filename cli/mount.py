@@ -1,17 +1,19 @@
 """mount and umount."""
 
 import importlib
+import math
 import os
 import shutil
 import time
 
 import click
+import msgspec
 
 from volfs.control import client, registry
 from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
 from volfs.control.request import MountRequest
-from volfs.exception import ExecutionError
+from volfs.exception import InvalidError
 from volfs.store.options import options_from_env
 from volfs.store.places import work_dir
 
@@ -64,6 +66,8 @@ def mount_command(
     state_dir: str | None,
 ) -> None:
     """Show volume NAME at MOUNTPOINT, an empty directory."""
+    if not math.isfinite(commit_interval):
+        raise InvalidError(f"--commit-interval {commit_interval}: a number of seconds; 0: never")
     request = MountRequest(
         store=store or importlib.import_module("volfs.store.store").default_store(),
         environment=environment,
@@ -104,6 +108,11 @@ def umount_command(mountpoint: str, action: str | None, lazy: bool, state_dir: s
         show_commit(answer["commit"])
     while not lazy and place.locked():
         time.sleep(0.01)
+    if not lazy and place.state.exists():
+        click.echo(
+            f"uncommitted changes are kept for {state.mountpoint}: mount it again to resume, or `volfs umount`"
+            " it with --commit or --discard"
+        )
 
 
 def _end_dead(place: Place, state: MountState, action: str | None) -> None:
@@ -112,9 +121,7 @@ def _end_dead(place: Place, state: MountState, action: str | None) -> None:
     if any(mount.path == state.mountpoint and mount.kind == KIND for mount in mounts()):
         at.unmount(state.mountpoint, lazy=True)
     if action == "commit":
-        raise ExecutionError(
-            f"no daemon runs for {state.mountpoint}; mount it again to resume, then `volfs umount --commit` it"
-        )
+        show_commit(msgspec.to_builtins(importlib.import_module("volfs.fuse.daemon").commit_kept(place, state)))
     if action == "discard":
         shutil.rmtree(work_dir(state.store) / place.directory.name, ignore_errors=True)
         place.remove()

@@ -18,7 +18,7 @@ def show_json(value: Any) -> None:
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    cells = [tuple(header), *(tuple(str(cell) for cell in row) for row in rows)]
+    cells = [tuple(header), *(tuple(printable(str(cell)) for cell in row) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

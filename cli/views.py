@@ -1,5 +1,6 @@
 """commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor the store."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def ask(state_dir: str | None, mountpoint: str, verb: str, args: dict[str, Any] 
 @shared("state_dir", "json")
 def commit_command(mountpoint: str, message: str, state_dir: str | None, as_json: bool) -> None:
     """Publish the changes of the mount at MOUNTPOINT."""
-    report = ask(state_dir, mountpoint, "commit", {"message": message})
+    report = ask(state_dir, mountpoint, "commit", {"message": os.fsencode(message).decode("utf-8", "backslashreplace")})
     if as_json:
         show_json(report)
     else:
@@ -67,8 +68,10 @@ def reload_command(mountpoint: str, discard: bool, state_dir: str | None, as_jso
         show_commit(report["committed"])
     if report["discarded_files"]:
         click.echo(f"discarded {plural(report['discarded_files'], 'change')}")
-    if report["old"] == report["new"]:
+    if report["old"] == report["new"] and not report["changed"]:
         click.echo(f"at commit {report['new']}: nothing new")
+    elif report["old"] == report["new"]:  # the view had gone on showing its own part of that commit
+        click.echo(f"at commit {report['new']}: {plural(report['changed'], 'path')} changed")
     else:
         click.echo(f"commit {report['old']} -> {report['new']}: {plural(report['changed'], 'path')} changed")
 
@@ -99,10 +102,10 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
                     one["mountpoint"],
                     one["pid"] or "-",
                     one.get("base", "-"),
-                    one.get("latest", "-"),
+                    "-" if one.get("latest") is None else one["latest"],
                     one.get("dirty_files", "-"),
                     len(one["open_files"]) if "open_files" in one else "-",
-                    one["state"],
+                    f"{one['state']}, volume deleted" if one.get("deleted") else one["state"],
                 )
                 for one in all_of_them
             ],
@@ -127,7 +130,7 @@ def _show_one(found: dict[str, Any]) -> None:
         ("store", found["store"]),
         ("pid", found["pid"]),
         ("base commit", found["base"]),
-        ("latest commit", found["latest"]),
+        ("latest commit", "none: the volume was deleted" if found["deleted"] else found["latest"]),
         ("uncommitted", f"{plural(found['dirty_files'], 'change')}, {size(found['dirty_bytes'])}"),
         ("staging", size(found["staging_bytes"])),
         ("open files", len(found["open_files"])),

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import resource
 import signal
 import socket
 import stat
@@ -92,3 +93,26 @@ def test_commands_name_what_is_wrong(host: Host) -> None:
     assert "exists already" in host.run("create", "v", check=2).stderr
     host.run("create", check=2)
     assert json.loads(host.run("list", "--json").stdout)[0]["name"] == "v"
+
+
+def test_too_many_connections_end_no_mount(host: Host) -> None:
+    point = host.mount()
+    pid = host.pid(point)
+    [path] = host.state.glob("*/socket")
+    directory = os.open(path.parent, os.O_PATH)
+    held = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+    open_now = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_now + 50, 4096))
+    try:
+        for connection in held:
+            connection.settimeout(2)
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/socket")
+            except (BlockingIOError, TimeoutError):
+                break  # the listener's queue is full, too
+    finally:
+        for connection in held:
+            connection.close()
+        os.close(directory)
+    (point / "f").write_text("alive")
+    assert json.loads(host.run("status", point, "--json").stdout)["pid"] == pid

@@ -376,3 +376,40 @@ def test_sigterm_unmounts_and_keeps_changes(host: Host) -> None:
     while str(point) in host.mounts():
         assert time.monotonic() < deadline
     assert "resumed 2 changes" in host.run("mount", "v", point).stdout
+
+
+def test_times_that_no_record_holds_are_cut_and_do_not_stop_a_commit(host: Host) -> None:
+    """A 64-bit number of nanoseconds ends in April 2262."""
+    point = host.mount()
+    late, early = (1 << 63) - 1, -(1 << 63)
+    (point / "late").touch()
+    (point / "early").touch()
+    os.utime(point / "late", ns=(17_179_869_183 * 10**9, 17_179_869_183 * 10**9))
+    os.utime(point / "early", ns=(-17_179_869_183 * 10**9, -17_179_869_183 * 10**9))
+    host.run("commit", point)
+    other = host.mount("other")  # the kernel's writeback cache keeps what it was told for the first one
+    assert ((other / "late").stat().st_atime_ns, (other / "late").stat().st_mtime_ns) == (late, late)
+    assert ((other / "early").stat().st_atime_ns, (other / "early").stat().st_mtime_ns) == (early, early)
+
+
+def test_a_deleted_volume_goes_on_being_read_and_keeps_what_is_uncommitted(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("1")
+    host.run("commit", point)
+    (point / "g").write_text("2")
+    host.run("delete", "v", "--yes")
+    for command in (["commit"], ["reload"], ["reload", "--discard"]):
+        assert "was deleted" in host.run(*command, point, check=4).stderr
+    assert (point / "f").read_text() + (point / "g").read_text() == "12"
+    assert "volume deleted" in host.run("status").stdout
+    assert "the volume was deleted" in host.run("status", point).stdout
+    status = json.loads(host.run("status", point, "--json").stdout)
+    assert (status["volume"], status["latest"], status["deleted"]) == ("v", None, True)
+    host.run("umount", point, "--discard")
+    assert json.loads(host.run("status", "--json").stdout) == []
+
+
+def test_status_tells_the_name_that_a_volume_has_now(host: Host) -> None:
+    point = host.mount()
+    host.run("rename", "v", "w", "--yes")
+    assert json.loads(host.run("status", point, "--json").stdout)["volume"] == "w"

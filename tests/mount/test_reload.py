@@ -1,6 +1,7 @@
 """What the kernel has cached is gone when a reload returns, and nobody waits for ever meanwhile."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -186,3 +187,21 @@ def test_very_many_changed_names_are_looked_up_again(host: Host) -> None:
     assert os.readlink(other / "d" / "31") == "nowhere"
     assert (other / "e" / "f").stat().st_size == 6
     assert len(os.listdir(other / "d")) == 51_000
+
+
+def test_a_reload_that_brings_in_the_others_part_of_the_own_commit_says_so(host: Host) -> None:
+    one, two = host.mount("one"), host.mount("two")
+    (one / "f").write_text("1")
+    host.run("commit", one)
+    (two / "g").write_text("2")
+    host.run("commit", two)
+    assert host.run("reload", two).stdout == "at commit 2: 1 path changed\n"
+    assert host.run("reload", two).stdout == "at commit 2: nothing new\n"
+
+
+def test_an_in_band_reload_that_discarded_says_how_much_when_it_is_asked_again(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("1")
+    first, second = (json.loads(os.getxattr(point, "user.volfs.reload.discard")) for _ in range(2))
+    assert first == second and first["discarded_files"] > 0
+    assert os.listdir(point) == []

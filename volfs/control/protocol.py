@@ -79,8 +79,11 @@ def encode_error(error: Exception) -> bytes:
 def failure_of(error: Exception) -> Failure:
     code = next((_CODE_OF[kind] for kind in type(error).__mro__ if kind in _CODE_OF), "error")
     text = str(error) or type(error).__name__
+    if not isinstance(error, exception.Error | OSError):
+        text = f"unexpected {type(error).__name__}: {text}; see the daemon's log"
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().splitlines())
     return Failure(code, text, error.paths if isinstance(error, exception.BusyError) else ())
 
 

@@ -15,6 +15,7 @@ from xxhash import xxh3_128_hexdigest
 from volfs.exception import DamageError, ExecutionError, NotFoundError
 
 _VERSION = 1
+_LINKS = 40  # the kernel follows as many
 
 
 class MountState(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +123,12 @@ def find(state_dir: Path, path: str) -> tuple[Place, MountState]:
 
 
 def normal_path(path: str) -> str:
-    """Without symlinks in the directories above; the mountpoint itself is not touched."""
-    absolute = os.path.abspath(path)
-    return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute)).rstrip("/") or "/"
+    """Without symlinks. No daemon is asked, as it may be dead or be us."""
+    for _ in range(_LINKS):
+        absolute = os.path.abspath(path)
+        path = os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute)).rstrip("/") or "/"
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))  # of a mount the kernel itself says EINVAL
+        except OSError:
+            break
+    return path

@@ -14,6 +14,7 @@ from volfs.exception import Error, InvalidError
 
 _log = logging.getLogger("volfs")
 _TELL_S = 0.2
+_PAUSE_S = 1.0
 
 
 async def serve(path: Path, verbs: Verbs) -> None:
@@ -30,7 +31,12 @@ async def serve(path: Path, verbs: Verbs) -> None:
         listener.listen(16)
         async with trio.open_nursery() as nursery:
             while True:
-                connection, _ = await listener.accept()
+                try:
+                    connection, _ = await listener.accept()
+                except OSError as error:  # no descriptor is left: the mount goes on, and who asks waits
+                    _log.warning("control socket: %s", error)
+                    await trio.sleep(_PAUSE_S)
+                    continue
                 nursery.start_soon(_answer, trio.SocketStream(connection), verbs)
     finally:
         os.close(directory)
@@ -55,9 +61,6 @@ async def _answer_one(stream: trio.SocketStream, verbs: Verbs) -> None:
             return
     except (Error, OSError) as error:
         answer = protocol.encode_error(error)
-    except Exception as error:  # noqa: BLE001 - a bug in one verb must not end the mount
-        _log.exception("a control request failed")
-        answer = protocol.encode_error(error)
     try:
         await stream.send_all(answer)
     except trio.BrokenResourceError:
@@ -72,6 +75,9 @@ async def _run(stream: trio.SocketStream, verbs: Verbs, request: protocol.Reques
         try:
             return protocol.encode_answer(await verbs.run(request.verb, request.args))
         except (Error, OSError) as error:
+            return protocol.encode_error(error)
+        except Exception as error:  # noqa: BLE001 - a bug in one verb must not end the mount
+            _log.exception("a control request failed")
             return protocol.encode_error(error)
         finally:
             nursery.cancel_scope.cancel()

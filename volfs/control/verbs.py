@@ -1,4 +1,4 @@
-"""The verbs of a mount: socket and in-band attributes end here. May import: view, exception.
+"""The verbs of a mount: socket and in-band attributes end here. May import: protocol, view, exception.
 
 Arguments come from outside and are checked; answers are plain objects for JSON.
 """
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
+from volfs.control.protocol import failure_of
 from volfs.exception import InvalidError
 from volfs.view.reports import CommitReport, Progress, ReloadReport
 
@@ -70,7 +71,7 @@ class Verbs:
         try:
             answer = await function(args)
         except Exception as error:
-            self.last_error = str(error)
+            self.last_error = failure_of(error).message
             raise
         if verb != "status":
             self.last_error = None

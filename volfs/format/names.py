@@ -27,6 +27,14 @@ def _checked(what: str, name: str) -> str:
     return name
 
 
+def shown(path: bytes) -> str:
+    """A name or path as text on one line: what is not UTF-8, or cannot be printed, as escapes (`\\xff`, `\\n`)."""
+    text = path.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def check_sub_path(path: str) -> tuple[bytes, ...]:
     """The names of a sub_path, normalised: no empty ones, no '.'. Raises InvalidError for '..' and over-long names."""
     parts = [part for part in path.encode("utf-8", "surrogateescape").split(b"/") if part not in (b"", b".")]

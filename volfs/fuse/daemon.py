@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 from msgspec.structs import replace
@@ -16,15 +17,16 @@ from msgspec.structs import replace
 from volfs.control import protocol
 from volfs.control.registry import MountState, Place, normal_path, view_key
 from volfs.control.request import MountRequest
-from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, NotFoundError
+from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, InvalidError, NotFoundError
 from volfs.format.ids import is_volume_id
-from volfs.format.names import check_sub_path
+from volfs.format.names import check_sub_path, shown
 from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
-from volfs.store.store import Store, open_store
+from volfs.store.places import work_dir
+from volfs.store.store import Store, normal_url, open_store
 from volfs.store.volumes import Volume, create_volume, find_volume, load_volume
 from volfs.view.opening import open_view
-from volfs.view.reports import Resumed
+from volfs.view.reports import CommitReport, Resumed
 from volfs.view.view import Options
 
 _CLOCK_REALTIME_COARSE = 5  # linux/time.h; the time module has no name for it
@@ -36,6 +38,7 @@ def run(request: MountRequest) -> str:
     """Mounts; returns what to tell the user, when the mount answers (in front: when it has ended). Raises Error."""
     request = replace(request, mountpoint=normal_path(request.mountpoint))
     check_sub_path(request.sub_path)
+    _check_place(request)
     at.check(request.mountpoint, nonempty=request.nonempty)
     if request.foreground:
         logging.basicConfig(level=logging.INFO, format="volfs: %(message)s", stream=sys.stderr)
@@ -61,6 +64,19 @@ def run(request: MountRequest) -> str:
     return str(protocol.decode_answer(line).get("text", ""))
 
 
+def _check_place(request: MountRequest) -> None:
+    """Raises InvalidError where the view would hide what it needs, or cannot be written down."""
+    for what, text in (("mountpoint", request.mountpoint), ("sub path", request.sub_path)):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            told = shown(os.fsencode(text))
+            raise InvalidError(f"{what} {told} is not UTF-8, which it has to be; take another name") from None
+    for what, path in (("store", work_dir(normal_url(request.store))), ("state directory", request.state_dir)):
+        if Path(os.path.realpath(path)).is_relative_to(request.mountpoint):
+            raise InvalidError(f"mountpoint {request.mountpoint} would hide the {what} {path}; mount somewhere else")
+
+
 def _child(request: MountRequest, writer: int) -> None:
     """Never returns."""
     code = 1
@@ -78,12 +94,9 @@ def _child(request: MountRequest, writer: int) -> None:
         _serve(request, ready)
         code = 0
     except Exception as error:  # noqa: BLE001 - the parent is told, whatever it is
-        failure = error
-        while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
-            failure = failure.exceptions[0]  # type: ignore[assignment]
-        _log.error("%s", failure, exc_info=None if isinstance(failure, Error | OSError) else failure)
+        _log.error("%s", error, exc_info=None if isinstance(error, Error | OSError) else error)
         with contextlib.suppress(OSError):  # closed: the mount had been answering, and the log has it
-            os.write(writer, protocol.encode_error(failure))
+            os.write(writer, protocol.encode_error(error))
     finally:
         logging.shutdown()
         os._exit(code)
@@ -101,7 +114,11 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             logging.basicConfig(
                 filename=place.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
             )
-        _check_kept(place, request)
+        incoming = store.work / key
+        if not any(incoming.glob("*")):
+            place.base.unlink(missing_ok=True)  # nothing uncommitted was left: the latest commit is shown
+        else:
+            _check_kept(place, request)
         state = MountState(
             store=store.url,
             environment=request.environment,
@@ -112,14 +129,16 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             read_only=request.read_only,
             pid=os.getpid(),
         )
-        incoming = store.work / key
         fresh = not place.base.exists()
         try:
             options = Options(request.read_only, check_sub_path(request.sub_path), kernel_times=True)
             view = open_view(store, volume, key, place.base, options, clock_ns=_kernel_time_ns)
             mount = Mount(request, view, place.socket)
             place.save(state)
-            trio.run(mount.run, lambda: ready(_told(request, view.base.seq, view.resumed)))
+            try:
+                trio.run(mount.run, lambda: ready(_told(request, view.base.seq, view.resumed)))
+            except BaseExceptionGroup as failures:
+                raise _first(failures) from failures
         except BaseException:
             if fresh and not any(incoming.glob("*")):
                 place.remove()
@@ -130,6 +149,35 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             remove_tree(incoming)
         else:
             place.save(replace(state, pid=0))
+    finally:
+        os.close(lock)
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a user is told of them: what was raised on purpose, if there is such."""
+    found: list[BaseException] = []
+    waiting: list[BaseException] = [failures]
+    while waiting:
+        failure = waiting.pop(0)
+        if isinstance(failure, BaseExceptionGroup):
+            waiting += failure.exceptions
+        else:
+            found.append(failure)
+    return next((failure for failure in found if isinstance(failure, Error)), found[0])
+
+
+def commit_kept(place: Place, state: MountState) -> CommitReport:
+    """Publishes what a view that is not mounted has kept. Raises Error, OSError; then it is kept on."""
+    lock = place.lock()
+    try:
+        store = open_store(state.store, create=False)
+        volume = load_volume(store, state.volume_id)
+        options = Options(state.read_only, check_sub_path(state.sub_path))
+        view = open_view(store, volume, place.directory.name, place.base, options)
+        report: CommitReport = trio.run(view.commit, "", lambda: None)
+        place.remove()
+        remove_tree(store.work / place.directory.name)
+        return report
     finally:
         os.close(lock)
 
@@ -160,8 +208,8 @@ def _check_kept(place: Place, request: MountRequest) -> None:
     if kept is None:
         return
     if (kept.sub_path, kept.read_only) != (request.sub_path, request.read_only):
-        was = f"--sub-path {kept.sub_path}" if kept.sub_path else "no --sub-path"
-        was += ", --read-only" if kept.read_only else ""
+        was = f"--sub-path {kept.sub_path}" if kept.sub_path else "without --sub-path"
+        was += ", --read-only" if kept.read_only else ", without --read-only"
         raise ConflictError(
             f"uncommitted changes are kept for {request.mountpoint} ({was}); mount with the same options,"
             f" or drop them with `volfs umount --discard {request.mountpoint}`"

@@ -5,7 +5,7 @@ import logging
 
 from pyfuse3 import FUSEError
 
-from volfs.exception import BusyError, ConflictError, DamageError, NotFoundError, ServiceError
+from volfs.exception import BusyError, DamageError, InvalidError, NotFoundError, ServiceError
 
 _log = logging.getLogger("volfs")
 
@@ -14,7 +14,7 @@ _ERRNOS: tuple[tuple[type[Exception], int], ...] = (
     (NotFoundError, errno.ENOENT),
     (DamageError, errno.EIO),
     (ServiceError, errno.EIO),
-    (ConflictError, errno.EINVAL),
+    (InvalidError, errno.EINVAL),
 )
 _said: set[str] = set()
 

@@ -33,6 +33,43 @@ def holders(device: tuple[int, int]) -> list[tuple[int, int, str]]:
     return found
 
 
+def working_in(mountpoint: str) -> list[tuple[int, str]]:
+    """(pid, command) of the processes whose working or root directory is at or below *mountpoint*, by its path."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and any(_is_below(_link(f"/proc/{entry}/{kind}"), mountpoint) for kind in ("cwd", "root")):
+            found.append((int(entry), _command(entry)))
+    return found
+
+
+def mounted_below(mountpoint: str) -> list[str]:
+    return [mount.path for mount in mounts("self") if mount.path.startswith(mountpoint + "/")]
+
+
+def mounted_at(device: tuple[int, int]) -> list[tuple[str, int, str]]:
+    """(path, pid, command) of the places where a file system is mounted, each with one process that sees it there."""
+    found: dict[tuple[str, str], tuple[str, int, str]] = {}
+    for entry in os.listdir("/proc"):
+        space = _link(f"/proc/{entry}/ns/mnt") if entry.isdigit() else ""
+        if space:
+            for mount in mounts(entry):
+                if mount.device == device and (space, mount.path) not in found:
+                    found[space, mount.path] = (mount.path, int(entry), _command(entry))
+    return list(found.values())
+
+
+def _link(path: str) -> str:
+    """"" where it cannot be read."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top + "/")
+
+
 def _open(pid: str, ids: set[int]) -> set[int]:
     found: set[int] = set()
     try:

@@ -5,7 +5,6 @@ where nothing has changed since the same caller's last answer, that answer is re
 """
 
 import errno
-import os
 from typing import Any
 
 import msgspec
@@ -32,7 +31,7 @@ class InBand:
             self._check(ctx, write=not (verb == "reload" and self._view.core.read_only))
         answer = await self._verbs.run(verb, args)
         encoded = _short(answer)
-        nothing = (verb == "commit" and answer["seq"] is None) or (verb == "reload" and answer["old"] == answer["new"])
+        nothing = (verb == "commit" and answer["seq"] is None) or (verb == "reload" and _changed_nothing(answer))
         key = (ctx.pid, name)
         if nothing and key in self._last:
             return self._last.pop(key)
@@ -53,13 +52,19 @@ class InBand:
             raise FUSEError(errno.EACCES)
 
 
+def _changed_nothing(answer: dict[str, Any]) -> bool:
+    return answer["old"] == answer["new"] and not (
+        answer["changed"] or answer["committed"] is not None or answer["discarded_files"]
+    )
+
+
 def _parse(name: bytes) -> tuple[str, dict[str, Any]]:
     if name == b"status":
         return "status", {}
     if name == b"commit":
         return "commit", {}
     if name.startswith(b"commit.m."):
-        return "commit", {"message": os.fsdecode(name[9:])}
+        return "commit", {"message": name[9:].decode("utf-8", "backslashreplace")}
     if name == b"reload":
         return "reload", {}
     if name == b"reload.discard":

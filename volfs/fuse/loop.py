@@ -61,6 +61,10 @@ class Turns(trio.abc.Instrument):
         namespace.lowlevel.wait_readable = self._wait_readable
         vars(pyfuse3)["trio"] = namespace
 
+    def remove(self) -> None:
+        """No signal comes any more: where nobody handles it, it ends the process."""
+        self._guard(on=False)
+
     # --- the lock
 
     async def __aenter__(self) -> None:

@@ -19,13 +19,14 @@ from volfs.control.mounttable import source_of
 from volfs.control.request import MountRequest
 from volfs.control.server import serve
 from volfs.control.verbs import Verbs
-from volfs.exception import BusyError, Error, ExecutionError
+from volfs.exception import BusyError, Error, ExecutionError, NotFoundError
 from volfs.fuse import mountpoint as at
 from volfs.fuse.device import Device, open_device
-from volfs.fuse.holders import device_of, holders
+from volfs.fuse.holders import device_of, holders, mounted_at, mounted_below, working_in
 from volfs.fuse.inband import InBand
 from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
+from volfs.store.volumes import load_volume
 from volfs.view.changes import Changes
 from volfs.view.reload import Kernel, open_files, reload
 from volfs.view.reports import CommitReport, OpenFile, Progress, ReloadReport
@@ -39,6 +40,7 @@ _FAR_WORKERS = 96  # requests that wait for a slow store must leave some for tho
 _ANSWER_S = 5.0
 _MANY_NAMES = 50_000  # 21 us each to invalidate: then all names at once, and a LOOKUP at the next use of each
 _NOTIFY_INC_EPOCH = 8  # linux/fuse.h, protocol 7.44
+_ELSEWHERE_S = 2.0  # how long a mount may take to end after its unmount, if nothing else shows it
 _PATIENCE_S = 10.0  # how long an end by signal waits for a busy mount
 
 
@@ -51,6 +53,8 @@ class Mount:
         self._socket = socket_path
         self._device = (-1, -1)
         self._fuse: Device | None = None
+        self._answers = trio.Event()
+        self._ended = trio.Event()  # nothing is mounted any more
         self._action = request.on_unmount
         self._kernel = Kernel(self._flush, self._holders, self._invalidate, self._look)
         self._started_ns = time.time_ns()
@@ -64,9 +68,10 @@ class Mount:
         sync = self._commit_on_sync if request.commit_on_sync and not request.read_only else None
         operations = Operations(view, InBand(view, verbs), sync)
         device = self._fuse = self._init(operations)
+        turns = Turns()
         clean = False
         try:
-            Turns().install()
+            turns.install()
             if device is not None:
                 await device.start()
             async with trio.open_nursery() as nursery:
@@ -79,14 +84,18 @@ class Mount:
                     nursery.start_soon(self._commit_now_and_then)
                 workers = _WORKERS if view.store.is_local else _FAR_WORKERS
                 await pyfuse3.main(workers, workers)
-                clean = True
+                self._ended.set()
+                with trio.move_on_after(_ANSWER_S):
+                    await self._answers.wait()  # or its failure ends all this
+                clean = self._answers.is_set()
                 with trio.move_on_after(_ANSWER_S):
                     await verbs.wait_idle()  # who asked for the unmount is told
                 nursery.cancel_scope.cancel()
         finally:
-            if device is not None and not clean:
+            turns.remove()
+            if not clean:
                 _unmount_quietly(request.mountpoint)
-            pyfuse3.close(unmount=device is None and not clean)
+            pyfuse3.close(unmount=False)
         await self._last_word()
 
     def _init(self, operations: Operations) -> Device | None:
@@ -119,12 +128,19 @@ class Mount:
             read_only=request.read_only,
             more=request.fuse_options,
         )
-        pyfuse3.init(operations, request.mountpoint, options)
+        try:
+            pyfuse3.init(operations, request.mountpoint, options)
+        except RuntimeError as error:
+            raise at.refused(request.mountpoint, error, request.fuse_options, options) from error
         return None
 
     async def _announce(self, ready: Callable[[], None]) -> None:
-        await trio.to_thread.run_sync(os.stat, self._request.mountpoint)
+        try:
+            await trio.to_thread.run_sync(os.stat, self._request.mountpoint, abandon_on_cancel=True)
+        except OSError as error:
+            raise at.refused(self._request.mountpoint, error, self._request.fuse_options, set()) from error
         self._device = device_of(self._request.mountpoint) or self._device
+        self._answers.set()
         ready()
         _notify_systemd(b"READY=1")
 
@@ -133,22 +149,31 @@ class Mount:
             async for _ in signals:
                 break
         _notify_systemd(b"STOPPING=1")
+        await self._flush_for_the_end()  # what is mounted elsewhere, too, cannot be reached afterwards
         deadline = trio.current_time() + _PATIENCE_S
         while True:
             try:
                 await trio.to_thread.run_sync(lambda: at.unmount(self._request.mountpoint, lazy=False))
+                with trio.move_on_at(deadline):
+                    await self._ended.wait()
+                if not self._ended.is_set():
+                    _log.warning("%s; ending all the same", await self._elsewhere())
+                    pyfuse3.terminate()
                 return
             except OSError as error:
                 if error.errno != errno.EBUSY or trio.current_time() > deadline:
                     break
             await trio.sleep(0.2)
         _log.warning("%s is busy; unmounting lazily", self._request.mountpoint)
+        await self._flush_for_the_end()
+        await trio.to_thread.run_sync(_unmount_quietly, self._request.mountpoint)
+        pyfuse3.terminate()
+
+    async def _flush_for_the_end(self) -> None:
         try:
             await trio.to_thread.run_sync(self._flush)
         except ExecutionError as error:
             _log.error("%s", error)
-        await trio.to_thread.run_sync(lambda: at.unmount(self._request.mountpoint, lazy=True))
-        pyfuse3.terminate()
 
     async def _housekeeping(self) -> None:
         """Full segments become durable, and dead ranges free, while nobody waits for it."""
@@ -195,10 +220,10 @@ class Mount:
     async def status(self) -> dict[str, Any]:
         view, request = self._view, self._request
         found = await trio.to_thread.run_sync(self._holders)
-        latest = await trio.to_thread.run_sync(view.target.commits.latest)
+        name, latest = await trio.to_thread.run_sync(self._in_store)
         files = [file for file in open_files(view, found)]
         return {
-            "volume": view.volume.name,
+            "volume": name or view.volume.name,
             "volume_id": view.volume.id,
             "environment": request.environment,
             "mountpoint": request.mountpoint,
@@ -206,7 +231,8 @@ class Mount:
             "store": view.store.url,
             "sub_path": request.sub_path,
             "base": view.base.seq,
-            "latest": latest.seq if latest is not None else 0,
+            "latest": latest,
+            "deleted": not name and latest is None,
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,
@@ -224,6 +250,16 @@ class Mount:
             },
         }
 
+    def _in_store(self) -> tuple[str, int | None]:
+        """(the volume's name now, its latest commit): "" when it has none, None when it was deleted."""
+        view = self._view
+        name = load_volume(view.store, view.volume.id).name
+        try:
+            latest = view.target.commits.latest()
+        except NotFoundError:
+            return name, None
+        return name, latest.seq if latest is not None else 0
+
     async def commit(self, message: str) -> CommitReport:
         return await self._view.commit(message, self._flush)
 
@@ -231,7 +267,7 @@ class Mount:
         return await reload(self._view, self._kernel, discard=discard)
 
     async def unmount(self, action: str, *, lazy: bool) -> CommitReport | None:
-        """Raises BusyError with the holders."""
+        """Raises BusyError with the holders; what was committed then is said, too."""
         report = None
         if action == "commit":
             report = await self.commit("")
@@ -240,17 +276,34 @@ class Mount:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise await self._busy() from None
+            raise await self._busy(report) from None
         self._action = action or self._action
+        if not lazy:
+            with trio.move_on_after(_ELSEWHERE_S):
+                await self._ended.wait()
+            if not self._ended.is_set():
+                raise BusyError(f"{await self._elsewhere()}; its daemon goes on until that ends")
         return report
 
-    async def _busy(self) -> BusyError:
+    async def _busy(self, report: CommitReport | None) -> BusyError:
+        point = self._request.mountpoint
         found = await trio.to_thread.run_sync(self._holders)
-        names = sorted({f"pid {pid} ({command})" for _, pid, command in found})
-        who = ", ".join(names) or "a process not seen from here"
-        paths = tuple(file.path for file in open_files(self._view, found))
+        inside = await trio.to_thread.run_sync(working_in, point)
+        names = sorted({f"pid {pid} ({command})" for *_, pid, command in [*found, *inside]})
+        who = ", ".join([*names, *(f"a mount at {path}" for path in mounted_below(point))]) or "one not seen from here"
+        paths = tuple(sorted({file.path for file in open_files(self._view, found)}))
         files = f": {', '.join(paths[:8])}" if paths else ""
-        return BusyError(f"{self._request.mountpoint} is busy{files}; held by {who}; close, or use --lazy", paths)
+        made = f"commit {report.seq} was made, but " if report is not None and report.seq is not None else ""
+        return BusyError(
+            f"{made}{point} is busy{files}; held by {who}; close, or use --lazy", paths
+        )
+
+    async def _elsewhere(self) -> str:
+        """What to say when the mountpoint is free, and the mount still used."""
+        seen = await trio.to_thread.run_sync(mounted_at, self._device)
+        where = ", ".join(f"{path} (pid {pid}, {command})" for path, pid, command in seen[:8])
+        where = where or "a place not seen from here"
+        return f"{self._request.mountpoint} is unmounted, but the view is still mounted at {where}"
 
     # --- the kernel, from threads
 

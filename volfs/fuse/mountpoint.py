@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from volfs.control.mounttable import KIND, mounts, source_of
-from volfs.exception import AlreadyExistsError, ConflictError, ExecutionError, InvalidError, NotFoundError
+from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, InvalidError, NotFoundError
 
 _MNT_DETACH = 2  # sys/mount.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,6 +30,22 @@ def check(mountpoint: str, *, nonempty: bool) -> None:
         raise ExecutionError(f"mountpoint {mountpoint} cannot be used: {error.strerror}") from error
     if names and not nonempty:
         raise ConflictError(f"mountpoint {mountpoint} is not empty; empty it, or give --nonempty to hide what is there")
+
+
+def refused(mountpoint: str, error: Exception, asked: tuple[str, ...], given: set[str]) -> Error:
+    """What to tell when libfuse or the kernel does not mount; they say no more than that."""
+    if asked:
+        return InvalidError(f"{mountpoint} cannot be mounted with -o {','.join(asked)} ({error}); check these options")
+    why = f"{mountpoint} cannot be mounted ({error})"
+    if not os.path.exists("/dev/fuse"):
+        return ExecutionError(f"{why}: there is no /dev/fuse here; load the module fuse, or give the container that")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return ExecutionError(f"{why}: this user may not open /dev/fuse; let it (chmod 666), or mount as root")
+    if os.geteuid() and shutil.which("fusermount3") is None:
+        return ExecutionError(f"{why}: fusermount3 is not installed; install the package fuse3")
+    if os.geteuid() and "allow_other" in given:
+        return ExecutionError(f"{why}: --allow-other needs the line user_allow_other in /etc/fuse.conf")
+    return ExecutionError(f"{why}; is the directory yours? `volfs mount --foreground` shows more")
 
 
 def _answers(mountpoint: str) -> bool:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from volfs.format.entry import Inode
+from volfs.format.names import shown
 
 
 class Fields(NamedTuple):
@@ -72,7 +73,7 @@ def _merge_xattrs(
         if now == before:
             continue
         if other not in (before, now):
-            lost.append(name.decode("utf-8", "surrogateescape"))
+            lost.append(shown(name))
         if now is None:
             result.pop(name, None)
         else:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from volfs.exception import DamageError
 from volfs.format.entry import Entry, Inode, Link
+from volfs.format.names import shown
 from volfs.format.root import Root
 from volfs.tree import edit, lookup
 from volfs.tree.delta import Delta, Place
@@ -140,7 +141,7 @@ class Rebuilt:
                 break
             parts.append(at[1])
             directory = at[0]
-        return b"/".join(reversed(parts)).decode("utf-8", "surrogateescape") or "."
+        return shown(b"/".join(reversed(parts))) or "."
 
     def count(self, ino: int) -> int:
         """How many names a file has."""

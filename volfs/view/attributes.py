@@ -9,6 +9,7 @@ from volfs.view.core import Caller, Core, fail
 from volfs.view.live import Attr, Live
 
 MAX_FILE_BYTES = (1 << 63) - 1
+_MIN_NS, _MAX_NS = -(1 << 63), (1 << 63) - 1  # what a record holds: from 1677 to 2262
 XATTR_SIZE_MAX = 65536  # linux/limits.h
 _CAPABILITY = b"security.capability"
 XATTR_CREATE, XATTR_REPLACE = 1, 2  # linux/xattr.h
@@ -31,7 +32,9 @@ class Attributes:
         ctime_ns: int | None = None,
         caller: Caller | None = None,
     ) -> Attr:
-        """Changes what is not None; times are ns since 1970. Raises EROFS, EFBIG, EISDIR, EINVAL, Missing.
+        """Changes what is not None; times are ns since 1970, and cut to what a record holds, as file systems do.
+
+        Raises EROFS, EFBIG, EISDIR, EINVAL, Missing.
 
         set-user-ID, set-group-ID and file capabilities go as the kernel would have them go: HANDLE_KILLPRIV_V2 is ours
         (include/uapi/linux/fuse.h).
@@ -60,7 +63,9 @@ class Attributes:
                 mode = None
         if kill:
             self.drop_capability(live)
-        core.journal.do(SetAttr(ino, now if ctime_ns is None else ctime_ns, mode, uid, gid, size, atime_ns, mtime_ns))
+        ctime_ns = now if ctime_ns is None else ctime_ns
+        times = [time if time is None else min(max(time, _MIN_NS), _MAX_NS) for time in (atime_ns, mtime_ns)]
+        core.journal.do(SetAttr(ino, min(max(ctime_ns, _MIN_NS), _MAX_NS), mode, uid, gid, size, *times))
         return core.inodes.attr(live)
 
     def _plan_truncate(self, live: Live, size: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from volfs.exception import BusyError, Error
+from volfs.format.names import shown
 from volfs.format.root import decode_root
 from volfs.tree.want import Missing
 from volfs.view.changes import Changes, changes_between
@@ -83,7 +84,7 @@ def open_files(view: View, holders: list[tuple[int, int, str]]) -> list[OpenFile
         by_ino.setdefault(ino, []).append((pid, command))
     found: list[OpenFile] = []
     for live in view.core.inodes.open_files():
-        path = view.core.inodes.path(live.ino).decode("utf-8", "surrogateescape")
+        path = shown(view.core.inodes.path(live.ino))
         found += [OpenFile(path, pid, command) for pid, command in sorted(set(by_ino.get(live.ino, [(0, "")])))]
     return found
 
@@ -104,6 +105,7 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadR
     discarded = 0
     for _ in range(_ROUNDS):
         if discard:
+            await trio.to_thread.run_sync(_refuse_deleted, view)
             with contextlib.suppress(Error):  # what cannot be stored is thrown away with the rest
                 await trio.to_thread.run_sync(kernel.flush)
             discarded += len(view.core.inodes.dirty)
@@ -124,6 +126,13 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadR
         old=old, new=view.base.seq, changed=changes.names, committed=committed, discarded_files=discarded
     )
     return report, changes
+
+
+def _refuse_deleted(view: View) -> None:
+    """Raises NotFoundError, before anything is thrown away."""
+    commits = view.target.commits
+    if commits.get(view.base.seq + 1) is not None:
+        commits.latest()
 
 
 async def _move(view: View) -> Changes | None:

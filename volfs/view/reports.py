@@ -1,4 +1,4 @@
-"""What commit and reload tell. May import: nothing. Paths are text with surrogate escapes, from the view's root."""
+"""What commit and reload tell. May import: nothing. Paths are text for people (`format.names.shown`)."""
 
 from collections.abc import Callable
 

@@ -100,13 +100,19 @@ class Session:
         """The latest commit: one GET when nothing is new. Raises NotFoundError when the volume was deleted."""
         with self._lock:
             last = self._last
-        try:
+        with self._deleted_told():
             if last is None or self.commits.get(last.seq + 1) is not None:
                 last = self.commits.latest()
-        except NotFoundError:
-            raise NotFoundError(f"volume {self.name} was deleted") from None
         self._remember(last)
         return Snapshot(self, last.seq if last is not None else 0, self._target.root_of(last))
+
+    @contextlib.contextmanager
+    def _deleted_told(self) -> Iterator[None]:
+        """The log's own error speaks of a mount's changes."""
+        try:
+            yield
+        except NotFoundError:
+            raise NotFoundError(f"volume {self.name} was deleted") from None
 
     def _remember(self, record: CommitRecord | None) -> None:
         if record is not None:
@@ -155,7 +161,8 @@ class Session:
                     if check is not None:
                         check(base.root, mine, head)
 
-                record = publish(self._target, proposal, writer, writer.seal, against)
+                with self._deleted_told():
+                    record = publish(self._target, proposal, writer, writer.seal, against)
             finally:
                 writer.drop()
         self._remember(record)
@@ -204,7 +211,8 @@ class Session:
                     os.close(lock)
 
     def history(self) -> Iterator[CommitRecord]:
-        return self.commits.history()
+        with self._deleted_told():
+            yield from self.commits.history()
 
     def at(self, record: CommitRecord) -> Snapshot:
         return Snapshot(self, record.seq, decode_root(record.root))

@@ -29,6 +29,7 @@ from volfs.store.volumes import Volume, empty_root
 from volfs.tree import lookup
 from volfs.tree.draft import Draft, Path, resolve
 from volfs.tree.merge import same
+from volfs.tree.want import Load
 from volfs.view.blocks import Blocks, Nodes
 from volfs.view.packing import PackWriter
 from volfs.view.publish import Proposal, Target, loader, publish
@@ -37,6 +38,7 @@ PENDING = 50_000  # entries of a draft in memory, some 1.5 KB each; then they be
 _WORK = "sdk-"  # begins the names of programs' directories in the store's `incoming`
 
 Work = Callable[[Draft, PackWriter], None]
+Check = Callable[[Load, Root, Root, Root], None]
 
 
 class Snapshot:
@@ -123,18 +125,20 @@ class Session:
 
     # --- changing
 
-    def change(self, work: Work, *, message: str = "", check: Callable[[Root, Root, Root], None] | None = None) -> int:
+    def change(self, work: Work, *, message: str = "", check: Check | None = None) -> int:
         """Has *work* change the latest snapshot, and commits that; returns the number of the commit made, 0 for none.
 
-        *check* is given (base, mine, head) whenever somebody else has committed meanwhile, and may refuse. Raises
-        what *work* and *check* raise, Error, OSError; then nothing was published.
+        *check* is given (load, base, mine, head) whenever somebody else has committed meanwhile, and may refuse; *load*
+        also reads what is not published yet. Raises what *work* and *check* raise, Error, OSError; then nothing was
+        published.
         """
         base = self.latest()
         with self.workplace() as directory:
             writer = PackWriter(self._packs, directory, self.digest, background=self.threads())
+            load = loader(self._target, writer)
             try:
                 draft = Draft(
-                    loader(self._target, writer),
+                    load,
                     writer.emit,
                     base.root,
                     number=self._number,
@@ -159,7 +163,7 @@ class Session:
 
                 def against(head: Root) -> None:
                     if check is not None:
-                        check(base.root, mine, head)
+                        check(load, base.root, mine, head)
 
                 with self._deleted_told():
                     record = publish(self._target, proposal, writer, writer.seal, against)

@@ -1,5 +1,6 @@
 """One store for each test, and every way in which a program may call: `form`."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +12,26 @@ from volfs.sdk import dual
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[volfs.Client]:
-    with volfs.Client(tmp_path / "store") as client:
+def place() -> Iterator[Path]:
+    """A directory for a store, in memory: hundreds of tests that fsync wait for the disk, and for whoever uses it."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="volfs-", dir=memory if memory.is_dir() else None) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def client(place: Path) -> Iterator[volfs.Client]:
+    with volfs.Client(place / "store") as client:
         yield client
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store of programs that name none."""
-    monkeypatch.setenv("VOLFS_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+def store(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store of programs that name none; the same as `client`'s."""
+    monkeypatch.setenv("VOLFS_STORE", str(place / "store"))
+    monkeypatch.setenv("VOLFS_STATE", str(place / "state"))
     monkeypatch.delenv("VOLFS_ENVIRONMENT", raising=False)
-    return tmp_path / "store"
+    return place / "store"
 
 
 @pytest.fixture(params=FORMS)

@@ -21,9 +21,9 @@ BAD_NAMES = ["", "a b", "a/b", "ü", "x" * 65, ".", "..", "vo-" + "a" * 22, "nam
 # --- from_name
 
 
-def test_from_name_is_lazy(form: Form, client: volfs.Client, tmp_path: Path) -> None:
+def test_from_name_is_lazy(form: Form, client: volfs.Client, place: Path) -> None:
     vol = form.Volume.from_name("v", create_if_missing=True, client=client)
-    assert not vol.is_hydrated and not (tmp_path / "store").exists()
+    assert not vol.is_hydrated and not (place / "store").exists()
     assert vol.name == "v" and not vol.is_hydrated
     assert form(vol.listdir, "/") == []
     assert vol.is_hydrated
@@ -71,9 +71,9 @@ def test_environments_keep_names_apart(form: Form, client: volfs.Client) -> None
     for environment in ("main", "dev"):
         vol = form.Volume.from_name("v", environment_name=environment, create_if_missing=True, client=client)
         form(vol.write_file, "where", environment)
-    for environment in (None, "", "main", "dev"):
-        vol = form.Volume.from_name("v", environment_name=environment, client=client)
-        assert form.items(vol.read_file, "where") == [(environment or "main").encode()]
+    for named in (None, "", "main", "dev"):
+        vol = form.Volume.from_name("v", environment_name=named, client=client)
+        assert form.items(vol.read_file, "where") == [(named or "main").encode()]
 
 
 def test_a_clients_environment_is_the_default(client: volfs.Client) -> None:
@@ -165,7 +165,9 @@ def test_an_ephemeral_volume_has_no_name_and_is_not_listed(form: Form, client: v
 
 
 @pytest.mark.parametrize("raised", [False, True], ids=["a good end", "an exception"])
-def test_an_ephemeral_volume_is_gone_at_the_end(form: Form, client: volfs.Client, raised: bool, tmp_path: Path) -> None:
+def test_an_ephemeral_volume_is_gone_at_the_end(form: Form, client: volfs.Client, raised: bool, place: Path) -> None:
+    vol: Any = None
+
     def block() -> None:
         nonlocal vol
         with form.block(form.Volume.ephemeral(client)) as vol:
@@ -177,7 +179,6 @@ def test_an_ephemeral_volume_is_gone_at_the_end(form: Form, client: volfs.Client
     def threads() -> int:
         return sum(thread.name == "volfs-heartbeat" for thread in threading.enumerate())
 
-    vol: Any = None
     if raised:
         with pytest.raises(KeyError, match="of the block"):
             block()
@@ -187,7 +188,7 @@ def test_an_ephemeral_volume_is_gone_at_the_end(form: Form, client: volfs.Client
         form(vol.listdir, "/")
     with pytest.raises(NotFoundError):
         form(form.Volume.from_id(vol.object_id, client).listdir, "/")
-    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.stat().st_size > 500_000]
+    assert not [path for path in (place / "store").rglob("*") if path.is_file() and path.stat().st_size > 500_000]
     deadline = time.monotonic() + 10
     while threads():  # a thread ends by itself, soon after
         assert time.monotonic() < deadline
@@ -347,10 +348,10 @@ def test_delete_of_a_missing_volume(form: Form, client: volfs.Client) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_volumes_are_listed_in_a_second(client: volfs.Client, tmp_path: Path) -> None:
+def test_ten_thousand_volumes_are_listed_in_a_second(client: volfs.Client, place: Path) -> None:
     """Made by hand from one that is real: creating them takes longer than all other tests here."""
     volfs.Volume.objects.create("v0", client=client)
-    store = tmp_path / "store"
+    store = place / "store"
     first = volfs.Volume.from_name("v0", client=client).object_id
     files = [path for path in store.rglob("*") if path.is_file() and (first in str(path) or path.name == "v0.json")]
     for i in range(1, 10_000):

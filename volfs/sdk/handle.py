@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import IO, Any, Protocol
 
-from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError
+from volfs.exception import AlreadyExistsError, Error, InvalidError, NotFoundError
 from volfs.format.entry import Inode
 from volfs.format.ids import is_volume_id
 from volfs.format.names import check_environment, check_sub_path, check_volume_name
@@ -239,13 +239,18 @@ class Handle:
         if self._record is not None:
             return self._record.id
         try:
-            return self._find(self.client, create=False).id
-        except Exception as error:
+            self.client.store()
+        except Error as error:
             environment = self._environment or self.client.environment
             found = mounts.id_of_name(self._name, environment) if self._name else None
             if found is None:
                 raise RuntimeError(f"{self!r} is not mounted here, and its store does not answer: {error}") from error
             return found
+        try:
+            # Where the store answers, no other volume's mount is asked: one whose daemon hangs would hang this, too.
+            return self._find(self.client, create=False).id
+        except Error as error:
+            raise RuntimeError(f"{self!r} is not mounted here: {error}") from error
 
     def mounting(
         self,
@@ -255,7 +260,8 @@ class Handle:
         *,
         commit: bool,
     ) -> Mounting:
-        options = self.with_mount_options(read_only, sub_path)._options or MountOptions()
+        handle = self if read_only is None and sub_path is None else self.with_mount_options(read_only, sub_path)
+        options = handle._options or MountOptions()
         return Mounting(
             self.client.url,
             self.record,

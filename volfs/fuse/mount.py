@@ -26,6 +26,7 @@ from volfs.fuse.holders import device_of, holders
 from volfs.fuse.inband import InBand
 from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
+from volfs.store.volumes import load_volume
 from volfs.view.changes import Changes
 from volfs.view.reload import Kernel, open_files, reload
 from volfs.view.reports import CommitReport, OpenFile, Progress, ReloadReport
@@ -193,12 +194,23 @@ class Mount:
         return self._view.progress
 
     async def status(self) -> dict[str, Any]:
+        """Of a volume that was deleted, or whose store is away, too: `latest` is None then, `store_error` says why.
+
+        `volume` is its name now, as far as known, `names` those it had since it was mounted.
+        """
         view, request = self._view, self._request
         found = await trio.to_thread.run_sync(self._holders)
-        latest = await trio.to_thread.run_sync(view.target.commits.latest)
+        name, latest, store_error = view.volume.name, None, None
+        try:
+            record = await trio.to_thread.run_sync(view.target.commits.latest)
+            latest = record.seq if record is not None else 0
+            name = (await trio.to_thread.run_sync(load_volume, view.store, view.volume.id)).name
+        except Error as error:
+            store_error = str(error)
         files = [file for file in open_files(view, found)]
         return {
-            "volume": view.volume.name,
+            "volume": name,
+            "names": list(dict.fromkeys((name, view.volume.name))),
             "volume_id": view.volume.id,
             "environment": request.environment,
             "mountpoint": request.mountpoint,
@@ -206,7 +218,8 @@ class Mount:
             "store": view.store.url,
             "sub_path": request.sub_path,
             "base": view.base.seq,
-            "latest": latest.seq if latest is not None else 0,
+            "latest": latest,
+            "store_error": store_error,
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,

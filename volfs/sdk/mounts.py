@@ -52,7 +52,7 @@ def _is_root(path: str) -> bool:
 
 
 def id_of_name(name: str, environment: str) -> str | None:
-    """The id of the volume that a mount says has this name, now or when it was mounted; None when none does.
+    """The id of the volume that a mount says has this name, else that had it when it was mounted; None when none does.
 
     All mounts are asked at once, and those that do not answer in time passed over: another volume's daemon may hang.
     """
@@ -68,14 +68,17 @@ def id_of_name(name: str, environment: str) -> str | None:
     for mount in asked:
         threading.Thread(target=ask_one, args=(mount,), name="volfs-ask", daemon=True).start()
     deadline = time.monotonic() + _PATIENCE_S
+    former = None
     for _ in asked:
         try:
             mount, found = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            return None
-        if found.get("environment") == environment and name in (found.get("volume"), *found.get("names", ())):
+            break
+        if found.get("environment") == environment and found.get("volume") == name:
             return mount.volume_id
-    return None
+        if found.get("environment") == environment and name in found.get("names", ()):
+            former = mount.volume_id
+    return former
 
 
 def ask(mountpoint: str, verb: str) -> dict[str, Any]:

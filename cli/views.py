@@ -123,6 +123,12 @@ def _one(place: Place, state: MountState) -> dict[str, Any]:
         return {**known, "pid": state.pid, "state": f"not answering: {error}"}
 
 
+def _latest(found: dict[str, Any]) -> object:
+    if found["deleted"]:
+        return "none: the volume was deleted"
+    return found["latest"] if found["store_error"] is None else f"unknown: {found['store_error']}"
+
+
 def _show_one(found: dict[str, Any]) -> None:
     for label, value in (
         ("volume", f"{found['volume']} ({found['volume_id']})"),
@@ -130,7 +136,7 @@ def _show_one(found: dict[str, Any]) -> None:
         ("store", found["store"]),
         ("pid", found["pid"]),
         ("base commit", found["base"]),
-        ("latest commit", "none: the volume was deleted" if found["deleted"] else found["latest"]),
+        ("latest commit", _latest(found)),
         ("uncommitted", f"{plural(found['dirty_files'], 'change')}, {size(found['dirty_bytes'])}"),
         ("staging", size(found["staging_bytes"])),
         ("open files", len(found["open_files"])),

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,21 @@ _log = logging.getLogger("volfs")
 _WORKERS = 12
 _FAR_WORKERS = 96  # requests that wait for a slow store must leave some for those that do not
 _ANSWER_S = 5.0
+_STORE_ANSWER_S = 3.0  # status does not wait longer for a store that is away
 _MANY_NAMES = 50_000  # 21 us each to invalidate: then all names at once, and a LOOKUP at the next use of each
 _NOTIFY_INC_EPOCH = 8  # linux/fuse.h, protocol 7.44
 _ELSEWHERE_S = 2.0  # how long a mount may take to end after its unmount, if nothing else shows it
 _PATIENCE_S = 10.0  # how long an end by signal waits for a busy mount
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the store says of the volume: its name now ("": none), its latest commit (None: not known)."""
+
+    name: str
+    latest: int | None
+    deleted: bool = False
+    error: str | None = None
 
 
 class Mount:
@@ -218,12 +230,20 @@ class Mount:
         return self._view.progress
 
     async def status(self) -> dict[str, Any]:
+        """Of a volume that was deleted, or whose store is away, too: `latest` is None then, `store_error` says why.
+
+        `volume` is its name now, as far as known, `names` those it had since it was mounted.
+        """
         view, request = self._view, self._request
         found = await trio.to_thread.run_sync(self._holders)
-        name, latest = await trio.to_thread.run_sync(self._in_store)
+        stored = _Stored(view.volume.name, None, error=f"no answer within {_STORE_ANSWER_S:.0f} s")
+        with trio.move_on_after(_STORE_ANSWER_S):
+            stored = await trio.to_thread.run_sync(self._in_store, abandon_on_cancel=True)
+        name = stored.name or view.volume.name
         files = [file for file in open_files(view, found)]
         return {
-            "volume": name or view.volume.name,
+            "volume": name,
+            "names": list(dict.fromkeys((name, view.volume.name))),
             "volume_id": view.volume.id,
             "environment": request.environment,
             "mountpoint": request.mountpoint,
@@ -231,8 +251,9 @@ class Mount:
             "store": view.store.url,
             "sub_path": request.sub_path,
             "base": view.base.seq,
-            "latest": latest,
-            "deleted": not name and latest is None,
+            "latest": stored.latest,
+            "deleted": stored.deleted,
+            "store_error": stored.error,
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,
@@ -250,15 +271,19 @@ class Mount:
             },
         }
 
-    def _in_store(self) -> tuple[str, int | None]:
-        """(the volume's name now, its latest commit): "" when it has none, None when it was deleted."""
+    def _in_store(self) -> "_Stored":
         view = self._view
-        name = load_volume(view.store, view.volume.id).name
+        try:
+            name = load_volume(view.store, view.volume.id).name
+        except Error as error:
+            return _Stored(view.volume.name, None, error=str(error))
         try:
             latest = view.target.commits.latest()
-        except NotFoundError:
-            return name, None
-        return name, latest.seq if latest is not None else 0
+        except NotFoundError as error:
+            return _Stored(name, None, deleted=not name, error=str(error))
+        except Error as error:
+            return _Stored(name, None, error=str(error))
+        return _Stored(name, latest.seq if latest is not None else 0)
 
     async def commit(self, message: str) -> CommitReport:
         return await self._view.commit(message, self._flush)

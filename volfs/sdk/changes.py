@@ -14,6 +14,7 @@ from volfs.sdk.sources import Batch, Put
 from volfs.sdk.upload import Progress, storing
 from volfs.tree import lookup
 from volfs.tree.draft import Draft, Path
+from volfs.tree.want import Load
 from volfs.view.packing import PackWriter
 
 
@@ -116,9 +117,9 @@ def _commit(gathered: _Gathered, progress: Progress) -> None:
             if draft.pending >= PENDING:
                 draft.store()
 
-    def check(base: Root, mine: Root, head: Root) -> None:
+    def check(load: Load, base: Root, mine: Root, head: Root) -> None:
         for path in gathered.fresh:
-            if lookup.walk(session.load, base, path) is None and lookup.walk(session.load, head, path) is not None:
+            if lookup.walk(load, base, path) is None and lookup.walk(load, head, path) is not None:
                 raise _exists(session, path)
 
     session.change(work, check=check)

@@ -152,6 +152,10 @@ class _Method(Generic[S, P, R]):
         self._shown: Any = None
 
     def __set_name__(self, owner: type, name: str) -> None:
+        function: Any = self._function
+        if self._own:  # written under another name, as an annotation beside it needs this one
+            function.__name__, function.__qualname__ = name, f"{owner.__qualname__}.{name}"
+
         @functools.wraps(self._function)
         def through_class(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
             return self._bound(instance)(*args, **kwargs)

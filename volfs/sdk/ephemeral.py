@@ -32,7 +32,7 @@ class Ephemeral(Generic[H, A]):
         environment: str | None,
         version: int | None,
     ) -> None:
-        if environment is not None:
+        if environment:
             check_environment(environment)
         check_version(version)
         self._wrap = wrap

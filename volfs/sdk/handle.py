@@ -7,13 +7,14 @@ import io
 import os
 import pwd
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
-from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError
+from volfs.exception import AlreadyExistsError, Error, InvalidError, NotFoundError
 from volfs.format.entry import Inode
 from volfs.format.ids import is_volume_id
 from volfs.format.names import check_environment, check_sub_path, check_volume_name
@@ -28,7 +29,11 @@ from volfs.store.volumes import Volume as VolumeRecord
 from volfs.store.volumes import create_volume, find_volume, load_volume
 from volfs.types import CommitInfo, FileEntry, FileStat, VolumeInfo
 
-Find = Callable[[Client], VolumeRecord]
+
+class Find(Protocol):
+    """Asks a store for a volume; *create* is by default what the handle was made with."""
+
+    def __call__(self, client: Client, *, create: bool = ...) -> VolumeRecord: ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class Handle:
         self._environment = environment
         self._options: MountOptions | None = None
         self._refuses_writes = False  # modal's old read_only()
+        self.reset()
+        _handles.add(self)
+
+    def reset(self) -> None:
+        """Forgets what a forked child must not share: locks that the parent's threads may hold."""
         self._hydrating = threading.Lock()
         self._turn = threading.Lock()  # commit and reload of one handle take turns
 
@@ -70,15 +80,14 @@ class Handle:
         cls, name: str, environment: str | None, client: Client | None, *, create: bool, version: int | None
     ) -> "Handle":
         check_name(name)
-        if environment is not None:
+        if environment:
             check_environment(environment)
 
-        def find(client: Client) -> VolumeRecord:
+        def find(client: Client, *, create: bool = create) -> VolumeRecord:
             where = environment or client.environment
-            store = client.store(create=create)
             check_version(version)
             try:
-                found = find_volume(store, where, name)
+                found = find_volume(client.store(create=create), where, name)
             except NotFoundError as error:
                 if not create:
                     text = f"Volume {name!r} not found in environment {where!r} of {client.url}"
@@ -88,7 +97,7 @@ class Handle:
                 raise InvalidError(f"Volume {name!r} exists with version {found.version}, not {version} as requested")
             return found
 
-        where = f", environment_name={environment!r}" if environment is not None else ""
+        where = f", environment_name={environment!r}" if environment else ""
         return cls(find, client, name=name, environment=environment, text=f"Volume.from_name({name!r}{where})")
 
     @classmethod
@@ -96,9 +105,11 @@ class Handle:
         if not isinstance(volume_id, str) or not is_volume_id(volume_id):
             raise InvalidError(f"{volume_id!r} is not a volume id: 'vo-' and 22 letters or digits")
 
-        def find(client: Client) -> VolumeRecord:
+        def find(client: Client, *, create: bool = False) -> VolumeRecord:
             try:
-                return load_volume(client.store(), volume_id)
+                found = load_volume(client.store(), volume_id)
+                client.session(found).latest()  # what describes a volume outlives its deletion
+                return found
             except NotFoundError as error:
                 raise NotFoundError(f"Volume {volume_id} not found in {client.url}") from error
 
@@ -107,9 +118,10 @@ class Handle:
     @classmethod
     def of(cls, record: VolumeRecord, client: Client, *, text: str = "") -> "Handle":
         """A hydrated one."""
-        found = cls(
-            lambda _: record, client, name=record.name or None, text=text or f"Volume.from_name({record.name!r})"
-        )
+        def find(client: Client, *, create: bool = False) -> VolumeRecord:
+            return record
+
+        found = cls(find, client, name=record.name or None, text=text or f"Volume.from_name({record.name!r})")
         found._record = record
         return found
 
@@ -148,8 +160,7 @@ class Handle:
     def info(self) -> VolumeInfo:
         """What does not change while the volume lives: name, creation, creator."""
         record = self.record
-        created = datetime.fromtimestamp(record.created_at_ns / 1e9).astimezone()
-        return VolumeInfo(record.name or None, created, record.created_by or None)
+        return VolumeInfo(record.name or None, created_at(record), record.created_by or None)
 
     def object_id(self) -> str:
         return self.record.id
@@ -176,13 +187,7 @@ class Handle:
         return found
 
     def _like(self, options: MountOptions) -> "Handle":
-        found = Handle(
-            lambda client: self.session().volume,
-            self._client,
-            name=self._name,
-            environment=self._environment,
-            text=self._text,
-        )
+        found = Handle(self._find, self._client, name=self._name, environment=self._environment, text=self._text)
         found._record = self._record
         found._options = options
         return found
@@ -227,15 +232,25 @@ class Handle:
                 mounts.ask(mountpoint, verb)
 
     def _mounted_id(self) -> str:
-        """The volume's id; a container that does not reach the store finds it by the mounts' own word."""
+        """The volume's id; a container that does not reach the store finds it by the mounts' own word.
+
+        Makes no volume, and no store in a container's own files: neither could be what is mounted here.
+        """
+        if self._record is not None:
+            return self._record.id
         try:
-            return self.record.id
-        except Exception as error:
+            self.client.store()
+        except Error as error:
             environment = self._environment or self.client.environment
             found = mounts.id_of_name(self._name, environment) if self._name else None
             if found is None:
                 raise RuntimeError(f"{self!r} is not mounted here, and its store does not answer: {error}") from error
             return found
+        try:
+            # Where the store answers, no other volume's mount is asked: one whose daemon hangs would hang this, too.
+            return self._find(self.client, create=False).id
+        except Error as error:
+            raise RuntimeError(f"{self!r} is not mounted here: {error}") from error
 
     def mounting(
         self,
@@ -245,7 +260,8 @@ class Handle:
         *,
         commit: bool,
     ) -> Mounting:
-        options = self.with_mount_options(read_only, sub_path)._options or MountOptions()
+        handle = self if read_only is None and sub_path is None else self.with_mount_options(read_only, sub_path)
+        options = handle._options or MountOptions()
         return Mounting(
             self.client.url,
             self.record,
@@ -343,10 +359,10 @@ class Handle:
 
     def exists(self, path: str) -> bool:
         """Whether the latest commit has something at this path; symbolic links are not followed."""
+        snapshot = self.session().latest()  # a volume that is not there is an error, not an answer
         try:
-            self.session().latest().find(parse_path(path))
+            snapshot.find(parse_path(path))
         except NotFoundError:
-            self.record  # noqa: B018 - a volume that is not there is an error, not an answer
             return False
         return True
 
@@ -438,6 +454,22 @@ class Handle:
         """Raises what keeps a batch from being uploaded at all."""
         self.check_writable()
         self.session()
+
+
+_handles: "weakref.WeakSet[Handle]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for handle in list(_handles):
+        handle.reset()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def created_at(record: VolumeRecord) -> datetime:
+    """In the local time zone, as `info` shows it."""
+    return datetime.fromtimestamp(record.created_at_ns / 1e9).astimezone()
 
 
 def check_name(name: str) -> None:

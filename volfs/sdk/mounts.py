@@ -5,13 +5,17 @@ Reading `user.volfs.*` of a mount's root works where only the mountpoint is visi
 
 import errno
 import os
+import queue
+import threading
+import time
 from typing import Any
 
 import msgspec
 
-from volfs.control.mounttable import KIND, mounts
+from volfs.control.mounttable import KIND, MountEntry, mounts
 
 _STATUS = "user.volfs.status"
+_PATIENCE_S = 5.0  # a mount answers in milliseconds, one whose daemon waits for a slow store in seconds
 
 
 def mountpoints(volume_id: str, path: str | None = None) -> list[str]:
@@ -48,13 +52,33 @@ def _is_root(path: str) -> bool:
 
 
 def id_of_name(name: str, environment: str) -> str | None:
-    """The id of the volume that a mount says has this name, now or when it was mounted; None when none does."""
-    for mount in mounts():
-        if mount.volume_id and _is_root(mount.path):
-            found = status(mount.path)
-            if found.get("environment") == environment and name in (found.get("volume"), *found.get("names", ())):
-                return mount.volume_id
-    return None
+    """The id of the volume that a mount says has this name, else that had it when it was mounted; None when none does.
+
+    All mounts are asked at once, and those that do not answer in time passed over: another volume's daemon may hang.
+    """
+    answers: queue.SimpleQueue[tuple[MountEntry, dict[str, Any]]] = queue.SimpleQueue()
+
+    def ask_one(mount: MountEntry) -> None:
+        try:
+            answers.put((mount, status(mount.path)))
+        except OSError:  # covered by another mount, or a bind of a directory in it
+            answers.put((mount, {}))
+
+    asked = [mount for mount in mounts() if mount.volume_id]
+    for mount in asked:
+        threading.Thread(target=ask_one, args=(mount,), name="volfs-ask", daemon=True).start()
+    deadline = time.monotonic() + _PATIENCE_S
+    former = None
+    for _ in asked:
+        try:
+            mount, found = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        if found.get("environment") == environment and found.get("volume") == name:
+            return mount.volume_id
+        if found.get("environment") == environment and name in found.get("names", ()):
+            former = mount.volume_id
+    return former
 
 
 def ask(mountpoint: str, verb: str) -> dict[str, Any]:

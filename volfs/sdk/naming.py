@@ -7,7 +7,7 @@ from typing import Any
 from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError
 from volfs.format.names import check_environment
 from volfs.sdk.client import Client
-from volfs.sdk.handle import Handle, check_name, check_version, user_name
+from volfs.sdk.handle import Handle, check_name, check_version, created_at, user_name
 from volfs.store.volumes import create_volume, delete_volume, find_volume, list_volumes, rename_volume
 
 
@@ -54,19 +54,21 @@ def listed(
 ) -> list[Handle]:
     if max_objects is not None and max_objects < 0:
         raise InvalidError("max_objects cannot be negative")
-    before = _time_ns(created_before)
+    before = _time(created_before)
     client = client or Client.from_env()
     environment = check_environment(environment_name or client.environment)
     try:
         store = client.store()
     except NotFoundError:
         return []  # no volume was ever made
-    found = [v for v in list_volumes(store, environment) if before is None or v.created_at_ns < before]
+    # Compared as shown, in whole microseconds: who asks for those before the last one he saw misses none, and sees
+    # none again.
+    found = [v for v in list_volumes(store, environment) if before is None or created_at(v) < before]
     found.sort(key=lambda volume: (-volume.created_at_ns, volume.name))
     return [Handle.of(volume, client) for volume in found[:max_objects]]
 
 
-def _time_ns(when: datetime | str | None) -> int | None:
+def _time(when: datetime | str | None) -> datetime | None:
     if when is None:
         return None
     if isinstance(when, str):
@@ -76,7 +78,7 @@ def _time_ns(when: datetime | str | None) -> int | None:
             raise InvalidError(f"created_before {when!r} is no ISO date or time, such as '2025-01-01'") from error
     if not isinstance(when, datetime):
         raise TypeError(f"created_before is a datetime or ISO text, not {type(when).__name__}")
-    return int(when.timestamp() * 10**9)
+    return when if when.tzinfo is not None else when.astimezone()
 
 
 def delete(

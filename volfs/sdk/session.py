@@ -29,6 +29,7 @@ from volfs.store.volumes import Volume, empty_root
 from volfs.tree import lookup
 from volfs.tree.draft import Draft, Path, resolve
 from volfs.tree.merge import same
+from volfs.tree.want import Load
 from volfs.view.blocks import Blocks, Nodes
 from volfs.view.packing import PackWriter
 from volfs.view.publish import Proposal, Target, loader, publish
@@ -37,6 +38,7 @@ PENDING = 50_000  # entries of a draft in memory, some 1.5 KB each; then they be
 _WORK = "sdk-"  # begins the names of programs' directories in the store's `incoming`
 
 Work = Callable[[Draft, PackWriter], None]
+Check = Callable[[Load, Root, Root, Root], None]
 
 
 class Snapshot:
@@ -101,13 +103,19 @@ class Session:
         """The latest commit: one GET when nothing is new. Raises NotFoundError when the volume was deleted."""
         with self._lock:
             last = self._last
-        try:
+        with self._deleted_told():
             if last is None or self.commits.get(last.seq + 1) is not None:
                 last = self.commits.latest()
-        except NotFoundError:
-            raise NotFoundError(f"volume {self.name} was deleted") from None
         self._remember(last)
         return Snapshot(self, last.seq if last is not None else 0, self._target.root_of(last))
+
+    @contextlib.contextmanager
+    def _deleted_told(self) -> Iterator[None]:
+        """The log's own error speaks of a mount's changes."""
+        try:
+            yield
+        except NotFoundError:
+            raise NotFoundError(f"volume {self.name} was deleted") from None
 
     def _remember(self, record: CommitRecord | None) -> None:
         if record is not None:
@@ -118,18 +126,20 @@ class Session:
 
     # --- changing
 
-    def change(self, work: Work, *, message: str = "", check: Callable[[Root, Root, Root], None] | None = None) -> int:
+    def change(self, work: Work, *, message: str = "", check: Check | None = None) -> int:
         """Has *work* change the latest snapshot, and commits that; returns the number of the commit made, 0 for none.
 
-        *check* is given (base, mine, head) whenever somebody else has committed meanwhile, and may refuse. Raises
-        what *work* and *check* raise, Error, OSError; then nothing was published.
+        *check* is given (load, base, mine, head) whenever somebody else has committed meanwhile, and may refuse; *load*
+        also reads what is not published yet. Raises what *work* and *check* raise, Error, OSError; then nothing was
+        published.
         """
         base = self.latest()
         with self.workplace() as directory:
             writer = PackWriter(self._packs, directory, self.digest, background=self.threads())
+            load = loader(self._target, writer)
             try:
                 draft = Draft(
-                    loader(self._target, writer),
+                    load,
                     writer.emit,
                     base.root,
                     number=self._number,
@@ -154,9 +164,10 @@ class Session:
 
                 def against(head: Root) -> None:
                     if check is not None:
-                        check(base.root, mine, head)
+                        check(load, base.root, mine, head)
 
-                record = publish(self._target, proposal, writer, writer.seal, against)
+                with self._deleted_told():
+                    record = publish(self._target, proposal, writer, writer.seal, against)
             finally:
                 writer.drop()
         self._remember(record)
@@ -205,7 +216,8 @@ class Session:
                     os.close(lock)
 
     def history(self) -> Iterator[CommitRecord]:
-        return self.commits.history()
+        with self._deleted_told():
+            yield from self.commits.history()
 
     def at(self, record: CommitRecord) -> Snapshot:
         return Snapshot(self, record.seq, decode_root(record.root))

@@ -109,15 +109,15 @@ def load_group(puts: Sequence[Put], digest: BlockHash) -> tuple[list[Loaded], Se
         if not isinstance(put.local, str | LocalPath):
             loaded.append(Loaded(put, 0, put.mode if put.mode is not None else 0o644, None))
             continue
+        found = os.stat(put.local)
+        mode = stat.S_IMODE(found.st_mode) if put.mode is None else put.mode
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(f"{os.fspath(put.local)} is a directory; upload it with put_directory")
+        if not stat.S_ISREG(found.st_mode) or found.st_size > CHUNK_BYTES:
+            loaded.append(Loaded(put, found.st_size, mode, None))  # not opened here: a fifo is opened once only
+            continue
         fd = os.open(put.local, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            found = os.fstat(fd)
-            mode = stat.S_IMODE(found.st_mode) if put.mode is None else put.mode
-            if stat.S_ISDIR(found.st_mode):
-                raise IsADirectoryError(f"{os.fspath(put.local)} is a directory; upload it with put_directory")
-            if not stat.S_ISREG(found.st_mode) or found.st_size > CHUNK_BYTES:
-                loaded.append(Loaded(put, found.st_size, mode, None))
-                continue
             data = os.read(fd, found.st_size + 1)
             if len(data) != found.st_size:
                 data = b"".join((data, *iter(lambda: os.read(fd, CHUNK_BYTES), b"")))  # noqa: B023 - called here

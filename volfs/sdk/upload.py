@@ -20,6 +20,7 @@ from volfs.sdk.sources import CHUNK_BYTES, Batch, Block, Large, Loaded, Put, has
 from volfs.tree import edit, lookup
 from volfs.tree.delta import Delta
 from volfs.tree.draft import Draft
+from volfs.tree.want import Load
 from volfs.view.content import under
 from volfs.view.files import assemble
 from volfs.view.packing import PackWriter
@@ -50,9 +51,9 @@ def upload(
         _check_targets(session, draft, batch, force=force)
         _Upload(session, draft, writer, force=force, progress=progress).run(batch.puts())
 
-    def check(base: Root, mine: Root, head: Root) -> None:
+    def check(load: Load, base: Root, mine: Root, head: Root) -> None:
         if not force:
-            _check_others(session, base, mine, head)
+            _check_others(session, load, base, mine, head)
 
     return session.change(work, message=message, check=check)
 
@@ -102,18 +103,21 @@ def _check_targets(session: Session, draft: Draft, batch: Batch, *, force: bool)
             raise _exists(put.remote, session)
 
 
-def _check_others(session: Session, base: Root, mine: Root, head: Root) -> None:
-    """What others have made meanwhile under a name of ours, they keep."""
-    theirs = Delta(session.load, base, head)
+def _check_others(session: Session, load: Load, base: Root, mine: Root, head: Root) -> None:
+    """What others have made meanwhile under a name of ours, they keep; a directory may be made by both."""
+    theirs = Delta(load, base, head)
     for (directory, name), (before, after) in theirs.changed.items():
-        if before or not after or after not in theirs.new.files:
+        if before or not after:
             continue
         path = [name]
         while directory in theirs.new.places:
             directory, above = theirs.new.places[directory]
             path.append(above)
         path.reverse()
-        if lookup.walk(session.load, mine, path) is not None and lookup.walk(session.load, base, path) is None:
+        ours = lookup.walk(load, mine, path)
+        if ours is None or (ours.is_dir and after in theirs.new.directories):
+            continue
+        if lookup.walk(load, base, path) is None:
             raise _exists(tuple(path), session)
 
 

@@ -84,6 +84,12 @@ def finish(core: Core, frozen: Frozen, root: Root, records: dict[int, Inode]) ->
     inodes.rebase(root)
     core.staging.forget(frozen.segments)
     inodes.sweep(set())
+    for ino in inodes.live:
+        file, directory = frozen.files.get(ino), frozen.directories.get(ino)
+        if file is not None:
+            inodes.set_base_place(ino, file.parent, file.name, linked=file.linked)
+        elif directory is not None:
+            inodes.set_base_place(ino, directory.parent, directory.name, linked=False)
 
 
 def thaw(core: Core, frozen: Frozen) -> None:

@@ -35,10 +35,10 @@ class Inodes:
         self._directories: dict[int, Inode] = {}  # base records of clean directories: a path is not walked again
 
     def rebase(self, root: Root) -> None:
-        """The base tree is another one now."""
+        """The base tree is another one now. Of live inodes that stand elsewhere in it, `set_base_place` is due."""
         self.root = root
         self._directories.clear()
-        self._touched_at.clear()
+        self._touched_at = {ino: place for ino, place in self._touched_at.items() if ino in self.live}
 
     # --- records of clean inodes
 
@@ -153,8 +153,12 @@ class Inodes:
         )
 
     def base_place(self, ino: int) -> tuple[int, int] | None:
-        """Where the base has a live inode: kept since it was touched. None when it is new."""
+        """Where the base has a live inode, as (parent, name hash); 0, 0 for the link table. None when it is new."""
         return self._touched_at.get(ino)
+
+    def set_base_place(self, ino: int, parent: int, name: bytes, *, linked: bool) -> None:
+        """A live inode stands there in the new base."""
+        self._touched_at[ino] = (0, 0) if linked else (parent, name_hash(name))
 
     # --- names
 

@@ -193,7 +193,7 @@ class Mount:
             await trio.sleep(1)
             try:
                 self._view.core.staging.punch()
-                if len(self._view.core.staging.unsynced()) > 1:
+                if self._view.core.staging.wants_sync:
                     await self._view.fsync()
             except OSError as error:
                 _log.warning("staging: %s", error)

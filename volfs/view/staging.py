@@ -139,7 +139,7 @@ class Staging:
     def thaw(self, segments: list[Segment]) -> None:
         """The commit that took these failed. What it may have made a pack stays taken: the store has its own link."""
         for segment in segments:
-            segment.taken = os.fstat(segment.fd).st_nlink > 1
+            segment.taken = segment.uploaded or os.fstat(segment.fd).st_nlink > 1
 
     def forget(self, segments: list[Segment]) -> None:
         """The commit that took these is done: closes and unlinks them."""
@@ -204,6 +204,11 @@ class Staging:
                 self.append(Dead(segment.number, pieces))
                 self._named.append(_Named(segment, self.position, holes))
             del self._dead[segment.number]
+
+    @property
+    def wants_sync(self) -> bool:
+        """Whether more is written than the segment in use, or space waits for the log to be durable."""
+        return len(self.unsynced()) > 1 or bool(self._named)
 
     def _is_durable(self, position: tuple[int, int]) -> bool:
         number, size = position

@@ -20,11 +20,12 @@ from volfs.control.request import MountRequest
 from volfs.exception import AlreadyExistsError, ConflictError, Error, ExecutionError, InvalidError, NotFoundError
 from volfs.format.ids import is_volume_id
 from volfs.format.names import check_sub_path, shown
+from volfs.format.record import CommitRecord
 from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
 from volfs.store.places import work_dir
 from volfs.store.store import Store, normal_url, open_store
-from volfs.store.volumes import Volume, create_volume, find_volume, load_volume
+from volfs.store.volumes import Volume, create_volume, find_with_latest, load_volume
 from volfs.view.opening import open_view
 from volfs.view.reports import CommitReport, Resumed
 from volfs.view.view import Options
@@ -104,7 +105,7 @@ def _child(request: MountRequest, writer: int) -> None:
 
 def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
     store = open_store(request.store, create=request.create, options=request.store_options)
-    volume = _volume(store, request)
+    volume, latest = _volume(store, request)
     key = view_key(store.url, volume.id, request.mountpoint)
     place = Place(request.state_dir / key)
     place.make()
@@ -132,7 +133,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
         fresh = not place.base.exists()
         try:
             options = Options(request.read_only, check_sub_path(request.sub_path), kernel_times=True)
-            view = open_view(store, volume, key, place.base, options, clock_ns=_kernel_time_ns)
+            view = open_view(store, volume, key, place.base, options, clock_ns=_kernel_time_ns, latest=latest)
             mount = Mount(request, view, place.socket)
             place.save(state)
             try:
@@ -187,19 +188,18 @@ def _kernel_time_ns() -> int:
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
-def _volume(store: Store, request: MountRequest) -> Volume:
-    """By its name, or by its id: an ephemeral one has no other."""
-    if is_volume_id(request.volume):
-        return load_volume(store, request.volume)
+def _volume(store: Store, request: MountRequest) -> tuple[Volume, CommitRecord | None]:
+    """By its name, or by its id: an ephemeral one has no other. With its latest commit."""
     try:
-        return find_volume(store, request.environment, request.volume)
+        return find_with_latest(store, request.environment, request.volume)
     except NotFoundError:
-        if not request.create:
+        if not request.create or is_volume_id(request.volume):
             raise
     try:
-        return create_volume(store, request.environment, request.volume, uid=os.geteuid(), gid=os.getegid())
+        uid, gid = os.geteuid(), os.getegid()
+        return create_volume(store, request.environment, request.volume, uid=uid, gid=gid), None
     except AlreadyExistsError:
-        return find_volume(store, request.environment, request.volume)
+        return find_with_latest(store, request.environment, request.volume)
 
 
 def _check_kept(place: Place, request: MountRequest) -> None:

@@ -3,8 +3,9 @@
 import importlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +18,9 @@ from volfs.store.location import Location, parse_url
 from volfs.store.options import StoreOptions, options_from_env
 from volfs.store.packs import LocalPacks, Packs
 from volfs.store.places import default_cache_dir, work_dir
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 FORMAT = "volfs-store"
 VERSION = 1
@@ -46,6 +50,14 @@ class Store:
     @property
     def is_local(self) -> bool:
         return isinstance(self.backend, Local)
+
+    def beside(self, one: Callable[[], A], other: Callable[[], B]) -> tuple[A, B]:
+        """The results of two calls that ask the store: made at once where it is far. Raises what they raise."""
+        if self.is_local:
+            return one(), other()
+        with ThreadPoolExecutor(1, thread_name_prefix="volfs-beside") as thread:
+            later = thread.submit(other)
+            return one(), later.result()
 
     def packs(self, family: str) -> Packs:
         return self._packs(self.work, family)

@@ -37,8 +37,10 @@ def open_view(
     options: Options,
     *,
     clock_ns: Callable[[], int] = time.time_ns,
+    latest: CommitRecord | None = None,
 ) -> View:
-    """The view kept under *key*, or a new one on the latest commit. *state* is the file that says its base. Blocks.
+    """The view kept under *key*, or a new one on the latest commit. *state* is the file that says its base; *latest* is
+    the latest commit, if that was read already. Blocks.
 
     Raises NotFoundError (the volume was deleted, or no such sub_path), ConflictError, DamageError, OSError.
     """
@@ -48,7 +50,8 @@ def open_view(
     staging = Staging(packs.incoming(key), digest, packs.new_pack)
     blocks = Blocks(packs, digest, staging.by_pack)
     nodes = Nodes(blocks)
-    latest = commits.latest()
+    if latest is None:
+        latest = commits.latest()
     claims = Claims(store.backend, volume.id, latest.inode_range if latest is not None else 0)
     target = Target(
         commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claims, clock_ns, socket.gethostname()
@@ -67,7 +70,7 @@ def open_view(
 
     log = staging.load(published)
     first = next(log, None)  # opens the log, and finds what was published
-    record = _record_of(commits, start, staging)
+    record = _record_of(commits, start, staging, latest)
     base = _base_of(record, own=start.own or staging.published is not None)
     root = _shown(target, record, base)
     inodes = Inodes(root, nodes.load)  # may wait, until the view is ready
@@ -114,13 +117,17 @@ def _last_published(commits: Commits, base: Base, tokens: list[str]) -> CommitRe
     return found
 
 
-def _record_of(commits: Commits, base: Base, staging: Staging) -> CommitRecord | None:
+def _record_of(
+    commits: Commits, base: Base, staging: Staging, latest: CommitRecord | None
+) -> CommitRecord | None:
     """The commit that the view stands on."""
     if staging.published:
         seq = base.seq
         while (record := commits.get(seq)) is None or record.token != staging.published:
             seq += 1
         return record
+    if latest is not None and latest.seq == base.seq:
+        return latest
     record = commits.get(base.seq) if base.seq else None
     if base.seq and record is None:
         raise NotFoundError(f"commit {base.seq}, on which the kept view stands, is not in the store")

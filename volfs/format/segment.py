@@ -18,6 +18,7 @@ from volfs.format.hashing import BLOCK_BYTES
 
 _HEADER = Layout("<8sII16sQQ")
 _FRAME = Layout("<4sIIIQ")
+_FRAME_START, _FRAME_SUM = Layout("<4sIII"), Layout("<Q")  # the same, in the two steps that a writer needs
 _MAGIC = b"volfspk\n"
 _FRAME_MAGIC = b"vRec"
 _VERSION = 1
@@ -188,8 +189,8 @@ def decode_header(data: bytes) -> Header:
 def encode_record(record: AnyRecord, data_bytes: int, seed: int) -> bytes:
     """Frame and meta part; *data_bytes* of data must follow. *seed* (of the pack) keeps other segments' records out."""
     meta = _encode(record)
-    start = _FRAME.pack(_FRAME_MAGIC, len(meta), data_bytes, 0, 0)[:-8]
-    return b"".join((start, xxh3_64_intdigest(start + meta, seed).to_bytes(8, "little"), meta))
+    start = _FRAME_START.pack(_FRAME_MAGIC, len(meta), data_bytes, 0)
+    return start + _FRAME_SUM.pack(xxh3_64_intdigest(start + meta, seed)) + meta
 
 
 def pack_seed(pack: bytes) -> int:

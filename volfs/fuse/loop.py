@@ -49,7 +49,8 @@ class Turns(trio.abc.Instrument):
         self._busy_ns = 0
         self._guarded = False
         self._fd = -1
-        self._poll = select.poll()
+        self._poll = select.poll().poll
+        self._request: list[tuple[int, int]] = []  # what poll says when there is a request and nothing else
 
     def install(self) -> None:
         """From inside trio's main thread, before `pyfuse3.main`."""
@@ -68,10 +69,10 @@ class Turns(trio.abc.Instrument):
     # --- the lock
 
     async def __aenter__(self) -> None:
-        me = trio.lowlevel.current_task()
         if self._holder is None:
-            self._holder = me
-        elif self._holder is not me:
+            self._holder = trio.lowlevel.current_task()
+        elif self._receiving:  # by T2 another has it: who has it and runs does not wait for a request
+            me = trio.lowlevel.current_task()
             self._waiting.append(me)
 
             def abort(_: RaiseCancelT) -> Abort:
@@ -108,9 +109,9 @@ class Turns(trio.abc.Instrument):
             self._watch(fd)
         self._row += 1
         if self._row < _IN_A_ROW and not self._runnable:
-            self._guard(on=True)
-            ready = self._next()
-            if len(ready) == 1 and ready[0][0] == fd:
+            if not self._guarded:
+                self._guard(on=True)
+            if (self._poll(0) or self._next()) == self._request:
                 return
         self._row = 0
         self._guard(on=False)
@@ -119,7 +120,7 @@ class Turns(trio.abc.Instrument):
 
     def _next(self) -> list[tuple[int, int]]:
         """Which descriptors are ready, waited for up to `_ASLEEP_MS`."""
-        poll, now = self._poll.poll, time.monotonic_ns
+        poll, now = self._poll, time.monotonic_ns
         start = now()
         end = start + self._busy_ns
         while True:
@@ -142,9 +143,11 @@ class Turns(trio.abc.Instrument):
 
     def _watch(self, fd: int) -> None:
         self._fd = fd
-        self._poll = select.poll()
+        self._request = [(fd, select.POLLIN)]
+        poll = select.poll()
         for watched in (fd, *_epolls()):
-            self._poll.register(watched, select.POLLIN)
+            poll.register(watched, select.POLLIN)
+        self._poll = poll.poll
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

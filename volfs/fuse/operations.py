@@ -4,9 +4,10 @@ The kernel's root is node 1; in a sub_path view that stands for another inode. A
 """
 
 import errno
+import functools
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
@@ -18,11 +19,42 @@ from volfs.view.core import Caller
 from volfs.view.live import Attr
 from volfs.view.view import View
 
+P = ParamSpec("P")
 T = TypeVar("T")
-FOREVER_S = 10**9  # the view is private: nothing but a reload makes what the kernel has cached untrue
+FOREVER_S = 1e9  # the view is private: nothing but a reload makes what the kernel has cached untrue
+_ROOT = int(pyfuse3.ROOT_INODE)
 _PAGE_ENTRIES = 128  # a READDIRPLUS reply holds about this many
 
 Verb = Callable[[bytes, RequestContext], Awaitable[bytes]]
+
+
+def _request(
+    handler: Callable[Concatenate["Operations", P], T],
+) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]:
+    """A handler that suspends only for nodes it lacks: then it begins anew. Its errors become the kernel's.
+
+    One coroutine a request: one more for the call inside it was 0.5 us.
+    """
+
+    async def answer(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            try:
+                return handler(self, *args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - raised again, in the kernel's words
+                await self._mend(error, handler.__name__)
+
+    functools.update_wrapper(answer, handler)
+    return answer
+
+
+def _absent() -> EntryAttributes:
+    entry = EntryAttributes()
+    entry.st_ino = 0
+    entry.entry_timeout = FOREVER_S
+    return entry
+
+
+_ABSENT = _absent()
 
 
 class Operations(pyfuse3.Operations):
@@ -35,6 +67,7 @@ class Operations(pyfuse3.Operations):
     def __init__(self, view: View, inband: Verb, sync: Callable[[], Awaitable[None]] | None) -> None:
         super().__init__()
         self._view = view
+        self._core = view.core
         self._names = view.names
         self._attributes = view.attributes
         self._files = view.files
@@ -47,35 +80,34 @@ class Operations(pyfuse3.Operations):
     # --- translation
 
     def _ino(self, node: int) -> int:
-        return self._view.root_ino if node == pyfuse3.ROOT_INODE else node
+        return self._core.root_ino if node == _ROOT else node
 
-    async def _do(self, call: Callable[..., T], *arguments: object) -> T:
-        while True:
-            try:
-                return call(*arguments)
-            except Missing as missing:
-                try:
-                    await self._view.fetch(missing)
-                except (Error, OSError) as error:
-                    raise to_fuse(error, call.__name__) from error
-            except FUSEError:
-                raise
-            except Exception as error:
-                raise to_fuse(error, call.__name__) from error
+    async def _mend(self, error: Exception, what: str) -> None:
+        """Fetches what was lacking. Raises what the kernel is to be told of any other error."""
+        if isinstance(error, FUSEError):
+            raise error
+        if not isinstance(error, Missing):
+            raise to_fuse(error, what) from error
+        try:
+            await self._view.fetch(error)
+        except (Error, OSError) as failure:
+            raise to_fuse(failure, what) from failure
 
     def _entry(self, attr: Attr) -> EntryAttributes:
-        entry = EntryAttributes()
-        entry.st_ino = pyfuse3.ROOT_INODE if attr.ino == self._view.root_ino else attr.ino
-        entry.generation = attr.generation
+        entry = EntryAttributes()  # no more is set than differs from what pyfuse3 sets: a request's largest single part
+        ino = attr.ino
+        entry.st_ino = _ROOT if ino == self._core.root_ino else ino
+        if attr.generation:
+            entry.generation = attr.generation
         entry.entry_timeout = FOREVER_S
         entry.attr_timeout = FOREVER_S
         entry.st_mode = attr.mode
         entry.st_nlink = attr.nlink
         entry.st_uid = attr.uid
         entry.st_gid = attr.gid
-        entry.st_rdev = attr.rdev
+        if attr.rdev:
+            entry.st_rdev = attr.rdev
         entry.st_size = attr.size
-        entry.st_blksize = 4096
         entry.st_blocks = attr.blocks
         entry.st_atime_ns = attr.atime_ns
         entry.st_mtime_ns = attr.mtime_ns
@@ -84,26 +116,24 @@ class Operations(pyfuse3.Operations):
 
     # --- names
 
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+    @_request
+    def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
-            return self._entry(await self._do(self._names.lookup, self._ino(parent_inode), name))
-        except FUSEError as error:
-            if error.errno != errno.ENOENT:
-                raise
-        absent = EntryAttributes()
-        absent.st_ino = 0
-        absent.entry_timeout = FOREVER_S
-        return absent
+            return self._entry(self._names.lookup(self._ino(parent_inode), name))
+        except FileNotFoundError:
+            return _ABSENT
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for node, count in inode_list:
-            if node != pyfuse3.ROOT_INODE:
+            if node != _ROOT:
                 self._view.forget(node, count)
 
-    async def getattr(self, inode: int, ctx: RequestContext | None) -> EntryAttributes:
-        return self._entry(await self._do(self._names.getattr, self._ino(inode)))
+    @_request
+    def getattr(self, inode: int, ctx: RequestContext | None) -> EntryAttributes:
+        return self._entry(self._names.getattr(self._ino(inode)))
 
-    async def setattr(
+    @_request
+    def setattr(
         self,
         inode: int,
         attr: EntryAttributes,
@@ -111,8 +141,8 @@ class Operations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        def call() -> Attr:
-            return self._attributes.setattr(
+        return self._entry(
+            self._attributes.setattr(
                 self._ino(inode),
                 mode=attr.st_mode if fields.update_mode else None,
                 uid=attr.st_uid if fields.update_uid else None,
@@ -123,39 +153,38 @@ class Operations(pyfuse3.Operations):
                 ctime_ns=attr.st_ctime_ns if fields.update_ctime else None,
                 caller=_caller(ctx),
             )
-
-        return self._entry(await self._do(call))
-
-    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return await self._do(self._names.readlink, inode)
-
-    async def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
-    ) -> EntryAttributes:
-        return self._entry(
-            await self._do(self._names.mknod, self._ino(parent_inode), name, mode, rdev, _caller(ctx))
         )
 
-    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
-        return self._entry(await self._do(self._names.mkdir, self._ino(parent_inode), name, mode, _caller(ctx)))
+    @_request
+    def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return self._names.readlink(inode)
 
-    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        return self._entry(
-            await self._do(self._names.symlink, self._ino(parent_inode), name, target, _caller(ctx))
-        )
+    @_request
+    def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._names.mknod(self._ino(parent_inode), name, mode, rdev, _caller(ctx)))
 
-    async def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
-        return self._entry(await self._do(self._names.link, inode, self._ino(new_parent_inode), new_name))
+    @_request
+    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._names.mkdir(self._ino(parent_inode), name, mode, _caller(ctx)))
 
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._do(self._names.unlink, self._ino(parent_inode), name)
+    @_request
+    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._names.symlink(self._ino(parent_inode), name, target, _caller(ctx)))
 
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._do(self._names.rmdir, self._ino(parent_inode), name)
+    @_request
+    def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._names.link(inode, self._ino(new_parent_inode), new_name))
 
-    async def rename(
+    @_request
+    def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._names.unlink(self._ino(parent_inode), name)
+
+    @_request
+    def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._names.rmdir(self._ino(parent_inode), name)
+
+    @_request
+    def rename(
         self,
         parent_inode_old: int,
         name_old: bytes,
@@ -164,20 +193,23 @@ class Operations(pyfuse3.Operations):
         flags: int,
         ctx: RequestContext,
     ) -> None:
-        old, new = self._ino(parent_inode_old), self._ino(parent_inode_new)
-        await self._do(self._names.rename, old, name_old, new, name_new, flags)
+        self._names.rename(self._ino(parent_inode_old), name_old, self._ino(parent_inode_new), name_new, flags)
 
     # --- files
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        generations = self._view.core.inodes.known.generations
-        before = generations.get(inode)
         if self._view.gate is not None:
+            generations = self._core.inodes.known.generations
+            before = generations.get(inode)
             while self._view.gate is not None:
                 await self._view.gate.done.wait()
             if generations.get(inode) != before:
                 raise FUSEError(errno.ESTALE)  # the kernel's inode is the old one: it looks the path up again
-        await self._do(self._files.open, inode, flags, _caller(ctx))
+        return await self._open(inode, flags, ctx)
+
+    @_request
+    def _open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        self._files.open(inode, flags, _caller(ctx))
         if ctx.uid != 0 and flags & os.O_ACCMODE:
             self._openers.add(inode)
         return FileInfo(fh=inode, keep_cache=True)
@@ -187,7 +219,13 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         while self._view.gate is not None and not self._view.gate.swapped.is_set():
             await self._view.gate.swapped.wait()
-        attr = await self._do(self._files.create, self._ino(parent_inode), name, mode, flags, _caller(ctx))
+        return await self._create(parent_inode, name, mode, flags, ctx)
+
+    @_request
+    def _create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        attr = self._files.create(self._ino(parent_inode), name, mode, flags, _caller(ctx))
         if ctx.uid != 0:
             self._openers.add(attr.ino)
         return FileInfo(fh=attr.ino, keep_cache=True), self._entry(attr)
@@ -198,17 +236,16 @@ class Operations(pyfuse3.Operations):
         except Exception as error:
             raise to_fuse(error, f"read of {self._path(fh)}") from error
 
-    async def write(self, fh: int, off: int, buf: bytes) -> int:
-        def call() -> int:
-            return self._files.write(fh, off, buf, privileged=fh not in self._openers)
-
-        return await self._do(call)
+    @_request
+    def write(self, fh: int, off: int, buf: bytes) -> int:
+        return self._files.write(fh, off, buf, privileged=fh not in self._openers)
 
     async def release(self, fh: int) -> None:
         self._files.release(fh)
-        live = self._view.core.inodes.live.get(fh)
-        if live is None or not live.opens:
-            self._openers.discard(fh)
+        if self._openers:
+            live = self._core.inodes.live.get(fh)
+            if live is None or not live.opens:
+                self._openers.discard(fh)
 
     async def flush(self, fh: int) -> None:
         raise FUSEError(errno.ENOSYS)  # all WRITEs have arrived; the kernel stops asking
@@ -223,20 +260,21 @@ class Operations(pyfuse3.Operations):
             raise to_fuse(error, f"fsync of {self._path(fh)}") from error
 
     def _path(self, ino: int) -> str:
-        path = self._view.core.inodes.path(ino).decode("utf-8", "backslashreplace")
+        path = self._core.inodes.path(ino).decode("utf-8", "backslashreplace")
         return f"{path} of volume {self._view.volume.name}"
 
     # --- directories
 
-    async def opendir(self, inode: int, ctx: RequestContext) -> int:
-        handle = await self._do(self._listing.opendir, self._ino(inode), ctx.pid)
-        if inode == pyfuse3.ROOT_INODE and self._sync is not None and command_of(ctx.pid) == "sync":
+    @_request
+    def opendir(self, inode: int, ctx: RequestContext) -> int:
+        handle = self._listing.opendir(self._ino(inode), ctx.pid)
+        if inode == _ROOT and self._sync is not None and command_of(ctx.pid) == "sync":
             self._syncing.add(handle)
         return handle
 
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         while True:
-            page = await self._do(self._listing.readdir, fh, start_id, _PAGE_ENTRIES)
+            page = await self._page(fh, start_id)
             for name, cookie, attr in page:
                 if not pyfuse3.readdir_reply(token, name, self._entry(attr), cookie):
                     return
@@ -245,6 +283,10 @@ class Operations(pyfuse3.Operations):
                 start_id = cookie
             if not page:
                 return
+
+    @_request
+    def _page(self, fh: int, start_id: int) -> list[tuple[bytes, int, Attr]]:
+        return self._listing.readdir(fh, start_id, _PAGE_ENTRIES)
 
     async def releasedir(self, fh: int) -> None:
         self._listing.releasedir(fh)
@@ -273,25 +315,32 @@ class Operations(pyfuse3.Operations):
     # --- extended attributes
 
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        if inode == pyfuse3.ROOT_INODE and name.startswith(b"user.volfs."):
+        if inode == _ROOT and name.startswith(b"user.volfs."):
             try:
                 return await self._inband(name, ctx)
             except FUSEError:
                 raise
             except Exception as error:
                 raise to_fuse(error, os.fsdecode(name)) from error
-        return await self._do(self._attributes.getxattr, self._ino(inode), name, _caller(ctx))
+        return await self._getxattr(inode, name, ctx)
 
-    async def listxattr(self, inode: int, ctx: RequestContext) -> list[bytes]:
-        return await self._do(self._attributes.listxattr, self._ino(inode), _caller(ctx))
+    @_request
+    def _getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        return self._attributes.getxattr(self._ino(inode), name, _caller(ctx))
 
-    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        if inode == pyfuse3.ROOT_INODE and name.startswith(b"user.volfs."):
+    @_request
+    def listxattr(self, inode: int, ctx: RequestContext) -> list[bytes]:
+        return self._attributes.listxattr(self._ino(inode), _caller(ctx))
+
+    @_request
+    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        if inode == _ROOT and name.startswith(b"user.volfs."):
             raise FUSEError(errno.EPERM)
-        await self._do(self._attributes.setxattr, self._ino(inode), name, value, _caller(ctx))
+        self._attributes.setxattr(self._ino(inode), name, value, _caller(ctx))
 
-    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._do(self._attributes.removexattr, self._ino(inode), name, _caller(ctx))
+    @_request
+    def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._attributes.removexattr(self._ino(inode), name, _caller(ctx))
 
 
 def _caller(ctx: RequestContext) -> Caller:

@@ -42,7 +42,7 @@ class Attributes:
         core = self._core
         core.writable()
         live = core.inodes.touch(ino)
-        now = core.clock_ns()
+        now = core.clock_ns() if ctime_ns is None else ctime_ns
         kill = False
         if size is not None:
             if live.is_dir:
@@ -63,10 +63,16 @@ class Attributes:
                 mode = None
         if kill:
             self.drop_capability(live)
-        ctime_ns = now if ctime_ns is None else ctime_ns
-        times = [time if time is None else min(max(time, _MIN_NS), _MAX_NS) for time in (atime_ns, mtime_ns)]
-        core.journal.do(SetAttr(ino, min(max(ctime_ns, _MIN_NS), _MAX_NS), mode, uid, gid, size, *times))
+        times = [time if time is None else _kept(time) for time in (atime_ns, mtime_ns)]
+        self._set(live, SetAttr(ino, _kept(now), mode, uid, gid, size, *times))
         return core.inodes.attr(live)
+
+    def _set(self, live: Live, record: SetAttr | SetXattr) -> None:
+        """Without a name, not in the log: the kernel sets the ctime of what it has just unlinked, 4 us less each."""
+        if live.nlink:
+            self._core.journal.do(record, live)
+        else:
+            self._core.journal.change_unlogged(record)
 
     def _plan_truncate(self, live: Live, size: int) -> None:
         """Has all nodes that a truncation looks at read, before anything is changed."""
@@ -77,14 +83,12 @@ class Attributes:
         """What a write by somebody without CAP_FSETID does to a file."""
         mode = without_privileges(live.mode)
         if mode != live.mode:
-            core = self._core
-            core.journal.do(SetAttr(live.ino, core.clock_ns(), mode))
+            self._set(live, SetAttr(live.ino, self._core.clock_ns(), mode))
         self.drop_capability(live)
 
     def drop_capability(self, live: Live) -> None:
         if live.xattrs and any(name == _CAPABILITY for name, _ in live.xattrs):
-            core = self._core
-            core.journal.do(SetXattr(live.ino, _CAPABILITY, None, core.clock_ns()))
+            self._set(live, SetXattr(live.ino, _CAPABILITY, None, self._core.clock_ns()))
 
     # --- extended attributes
 
@@ -117,7 +121,7 @@ class Attributes:
         held = sum(len(known) + len(old) for known, old in live.xattrs)
         if len(live.xattrs) >= MAX_XATTRS or held + len(name) + len(value) > 1 << 20:
             raise fail(errno.ENOSPC)
-        core.journal.do(SetXattr(ino, name, value, core.clock_ns()))
+        self._set(live, SetXattr(ino, name, value, core.clock_ns()))
 
     def removexattr(self, ino: int, name: bytes, caller: Caller) -> None:
         core = self._core
@@ -126,7 +130,12 @@ class Attributes:
         live = core.inodes.touch(ino)
         if all(known != name for known, _ in live.xattrs):
             raise fail(errno.ENODATA)
-        core.journal.do(SetXattr(ino, name, None, core.clock_ns()))
+        self._set(live, SetXattr(ino, name, None, core.clock_ns()))
+
+
+def _kept(time_ns: int) -> int:
+    """A time that a record can hold."""
+    return min(max(time_ns, _MIN_NS), _MAX_NS)
 
 
 def without_privileges(mode: int) -> int:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from volfs.tree.want import Missing
 from volfs.view.blocks import Blocks, Nodes
 from volfs.view.inodes import Inodes
@@ -45,8 +47,7 @@ class Numbers:
         self._next -= 1
 
 
-@dataclass(slots=True)
-class Caller:
+class Caller(Struct, frozen=True, gc=False):
     """Who asks: numbers as the kernel gives them."""
 
     uid: int

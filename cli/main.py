@@ -42,6 +42,7 @@ _COMMANDS = {
     "commit": ("views", "Publish a mount's changes."),
     "reload": ("views", "Bring a mount to the latest commit."),
     "status": ("views", "Tell about one mount, or list all."),
+    "doctor": ("doctor", "Check this host and a store."),
     "completion": ("completion", "Print what a shell needs to complete."),
 }
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.cli.test_warm import fill
-from tests.conftest import Host
+from tests.conftest import VOLFS, Host
 from tests.s3 import Weed
 
 STORES = ("s3",)
@@ -154,15 +155,23 @@ def gate(weed: Weed) -> Iterator[Gate]:
     found.stop()
 
 
-def test_a_store_that_hangs_holds_up_neither_what_is_cached_nor_the_unmount(
-    host: Host, writer: Path, weed: Weed, gate: Gate
+@pytest.mark.parametrize("foreground", [False, True])
+def test_a_store_that_hangs_holds_up_neither_what_is_cached_nor_the_end(
+    host: Host, writer: Path, weed: Weed, gate: Gate, foreground: bool
 ) -> None:
+    point = host.path / "reader"
+    point.mkdir()
     hanging = host.url.replace(quote(weed.endpoint), quote(gate.endpoint)).replace(weed.endpoint, gate.endpoint)
-    point = host.mount("reader", "--prefetch", "all", "--store-timeout", 0, "--store", hanging)
+    command = [VOLFS, "mount", "v", point, "--prefetch", "all", "--store-timeout", "0", "--store", hanging]
+    daemon = subprocess.Popen([*command, "--foreground"] if foreground else command, env=host.env)
     assert gate.hanging.wait(20)
+    if not foreground:
+        assert daemon.wait(20) == 0
     start = time.monotonic()
     assert sorted(os.listdir(point)) == sorted(os.listdir(writer))
     pid = host.pid_of(point)
     host.run("umount", point)
+    if foreground:
+        assert daemon.wait(5) == 0
     while os.path.exists(f"/proc/{pid}"):
         assert time.monotonic() - start < 5

@@ -36,11 +36,13 @@ _COMMANDS = {
     "mv": ("files", "Move within a volume."),
     "cat": ("files", "Write files to standard output."),
     "du": ("files", "Tell what directories hold."),
+    "warm": ("warm", "Fill the cache with what will be read."),
     "mount": ("mount", "Show a volume as a directory."),
     "umount": ("mount", "End a mount."),
     "commit": ("views", "Publish a mount's changes."),
     "reload": ("views", "Bring a mount to the latest commit."),
     "status": ("views", "Tell about one mount, or list all."),
+    "doctor": ("doctor", "Check this host and a store."),
     "completion": ("completion", "Print what a shell needs to complete."),
 }
 

@@ -44,6 +44,12 @@ from .views import show_commit, state_directory
 @click.option("--store-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Of a request; 0: for ever [60]")
 @click.option("--cache-dir", metavar="DIR", help="Cache of a store that is not local [$VOLFS_CACHE]")
 @click.option("--cache-size", metavar="SIZE", help="Its bound, such as 20G [a tenth of the disk]")
+@click.option(
+    "--prefetch",
+    type=click.Choice(["metadata", "all"]),
+    default=None,
+    help="Fill the cache in the background: names and attributes, or content, too",
+)
 @shared("store", "environment", "state_dir")
 def mount_command(
     name: str,
@@ -61,6 +67,7 @@ def mount_command(
     store_timeout: float | None,
     cache_dir: str | None,
     cache_size: str | None,
+    prefetch: str | None,
     store: str | None,
     environment: str,
     state_dir: str | None,
@@ -84,6 +91,7 @@ def mount_command(
         nonempty=nonempty,
         allow_other=allow_other or os.geteuid() == 0,
         fuse_options=tuple(option for given in fuse_options for option in given.split(",") if option),
+        prefetch=prefetch or "",
         store_options=options_from_env(timeout_s=store_timeout, cache_dir=cache_dir, cache_size=cache_size),
     )
     text = importlib.import_module("volfs.fuse.daemon").run(request)

@@ -1,6 +1,7 @@
 """commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor the store."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +141,28 @@ def _show_one(found: dict[str, Any]) -> None:
         ("uncommitted", f"{plural(found['dirty_files'], 'change')}, {size(found['dirty_bytes'])}"),
         ("staging", size(found["staging_bytes"])),
         ("open files", len(found["open_files"])),
+        *_store_lines(found),
     ):
-        click.echo(f"{label:14} {value}")
+        click.echo(f"{label:15} {value}")
     for file in found["open_files"]:
         click.echo(f"  {file['path']} (pid {file['pid']}, {file['command']})" if file["pid"] else f"  {file['path']}")
     if found["last_error"]:
-        click.echo(f"last error     {found['last_error']}")
+        click.echo(f"{'last error':15} {found['last_error']}")
+
+
+def _store_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a mount asked of a store that is not local."""
+    use = found["store_use"]
+    if not use:
+        return
+    cache = use["cache"]
+    waiting = max(found["staging_bytes"] - found["uploaded_bytes"], 0)
+    yield "uploaded", f"{size(found['uploaded_bytes'])} of staging, {size(waiting)} not yet"
+    yield "store requests", f"{use['requests']}, {use['retries']} of them again"
+    yield "store bytes", f"{size(use['sent_bytes'])} sent, {size(use['received_bytes'])} received"
+    hits = f"{plural(cache['hits'], 'hit')} ({size(cache['hit_bytes'])}), {cache['misses']} missed"
+    yield "cache", f"{hits}, {size(cache['put_bytes'])} put"
+    fetched = found["prefetch"]
+    if fetched["what"]:
+        state = "at work" if fetched["running"] else "done"
+        yield "prefetch", f"{fetched['what']}, {state}: {plural(fetched['files'], 'file')}, {size(fetched['bytes'])}"

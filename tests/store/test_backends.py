@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from tests.s3 import Weed
 from volfs.exception import InvalidError, NotFoundError, ServiceError, StoreError
@@ -13,6 +14,7 @@ from volfs.store.backend import Backend
 from volfs.store.local import Local
 from volfs.store.location import parse_url
 from volfs.store.remote import Remote
+from volfs.store.retry import Patience
 from volfs.store.store import open_store
 
 
@@ -96,6 +98,20 @@ def test_wrong_credentials_are_a_refusal_not_an_absence(weed: Weed, monkeypatch:
     with pytest.raises(StoreError, match="refuses") as caught:
         open_store(weed.url("refused"))
     assert "wrong" not in str(caught.value)
+
+
+def test_an_error_is_one_short_line_without_what_signs_a_request() -> None:
+    def refused() -> None:
+        raise GenericError(
+            "GET https://a.example/c/k?comp=list&sig=hidden%3D&se=2026 failed\n - status code: 403 Forbidden\n"
+            ' Debug source: Generic { uri: "https://a.example/c/k?X-Amz-Signature=hidden" }'
+        )
+
+    with pytest.raises(StoreError) as caught:
+        Patience("az://c", 1.0, lambda: None).run("get", "k", refused)
+    text = str(caught.value)
+    assert "403" in text and "sig=..." in text and "\n" not in text
+    assert "hidden" not in text and "Debug" not in text
 
 
 @pytest.mark.parametrize(

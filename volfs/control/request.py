@@ -8,7 +8,8 @@ from volfs.store.options import StoreOptions
 
 
 class MountRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """*on_unmount*: keep, commit or discard. *commit_interval_s* 0: never by itself."""
+    """*on_unmount*: keep, commit or discard. *commit_interval_s* 0: never by itself; *prefetch*: "",
+    metadata or all."""
 
     store: str
     environment: str
@@ -25,4 +26,5 @@ class MountRequest(msgspec.Struct, frozen=True, kw_only=True):
     nonempty: bool = False
     allow_other: bool = False
     fuse_options: tuple[str, ...] = ()
+    prefetch: str = ""
     store_options: StoreOptions = StoreOptions()

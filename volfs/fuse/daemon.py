@@ -36,7 +36,8 @@ _log = logging.getLogger("volfs")
 
 
 def run(request: MountRequest) -> str:
-    """Mounts; returns what to tell the user, when the mount answers (in front: when it has ended). Raises Error."""
+    """Mounts; returns what to tell the user, when the mount answers. In front it ends the process once the mount has
+    ended. Raises Error."""
     request = replace(request, mountpoint=normal_path(request.mountpoint))
     check_sub_path(request.sub_path)
     _check_place(request)
@@ -48,7 +49,8 @@ def run(request: MountRequest) -> str:
             print(text, file=sys.stderr, flush=True)
 
         _serve(request, say)
-        return ""
+        logging.shutdown()
+        os._exit(0)  # the interpreter's own end would wait for threads that still ask a store: 20 s for one that hangs
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -151,6 +153,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
         else:
             place.save(replace(state, pid=0))
     finally:
+        store.close()  # what is fetched in the background waits for a store no longer
         os.close(lock)
 
 

@@ -29,6 +29,7 @@ from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
 from volfs.store.volumes import load_volume
 from volfs.view.changes import Changes
+from volfs.view.prefetch import Prefetch
 from volfs.view.reload import Kernel, open_files, reload
 from volfs.view.reports import CommitReport, OpenFile, Progress, ReloadReport
 from volfs.view.uploading import Uploads
@@ -69,6 +70,7 @@ class Mount:
         self._ended = trio.Event()  # nothing is mounted any more
         self._action = request.on_unmount
         self._kernel = Kernel(self._flush, self._holders, self._invalidate, self._look)
+        self._prefetch = Prefetch(view, request.prefetch)
         self._started_ns = time.time_ns()
 
     # --- the mount's life
@@ -92,6 +94,7 @@ class Mount:
                 nursery.start_soon(self._announce, ready)
                 nursery.start_soon(self._housekeeping)
                 nursery.start_soon(Uploads(view.core.staging, view.target.packs).run)
+                nursery.start_soon(self._prefetch.run)
                 if request.commit_interval_s:
                     nursery.start_soon(self._commit_now_and_then)
                 workers = _WORKERS if view.store.is_local else _FAR_WORKERS
@@ -154,6 +157,7 @@ class Mount:
         self._device = device_of(self._request.mountpoint) or self._device
         self._answers.set()
         ready()
+        self._prefetch.wake()
         _notify_systemd(b"READY=1")
 
     async def _end_by_signal(self) -> None:
@@ -259,6 +263,7 @@ class Mount:
             "staging_bytes": view.staged_bytes,
             "uploaded_bytes": sum(segment.size for segment in view.core.staging.segments if segment.uploaded),
             "store_use": view.store.use(),
+            "prefetch": self._prefetch.told(),
             "open_files": [_plain(file) for file in files],
             "read_only": request.read_only,
             "started_ns": self._started_ns,
@@ -289,7 +294,9 @@ class Mount:
         return await self._view.commit(message, self._flush)
 
     async def reload(self, *, discard: bool) -> ReloadReport:
-        return await reload(self._view, self._kernel, discard=discard)
+        report = await reload(self._view, self._kernel, discard=discard)
+        self._prefetch.wake()
+        return report
 
     async def unmount(self, action: str, *, lazy: bool) -> CommitReport | None:
         """Raises BusyError with the holders; what was committed then is said, too."""

@@ -73,6 +73,7 @@ class Session:
         blocks = Blocks(self._packs, digest, {})
         nodes = Nodes(blocks)
         self.digest = digest
+        self.blocks = blocks
         self.load = nodes.load
         self.read: Callable[[Ref, int, int], bytes] = blocks.part
         self.ahead = self._packs.ahead

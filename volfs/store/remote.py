@@ -127,6 +127,10 @@ class Remote:
         for page in obstore.list(self._store, prefix, offset=offset, chunk_size=1000):
             yield from (item["path"] for item in page)
 
+    def modified(self, key: str) -> float:
+        """When it was put by the store's clock: seconds since 1970, often whole ones. Raises NotFoundError."""
+        return self.patience.run("head", key, lambda: obstore.head(self._store, key)["last_modified"].timestamp())
+
     def delete(self, key: str) -> None:
         def delete() -> None:
             try:

@@ -21,6 +21,7 @@ _FIRST_S, _MOST_S = 0.1, 5.0  # pauses between attempts, doubled each time, with
 # Answers that no repetition changes, but for those of damage on the way. 404 of a bucket comes as "not found".
 _PASSING = re.compile(r"XAmzContentSHA256Mismatch|BadDigest|IncompleteBody|RequestTimeout")
 _FINAL = re.compile(r"status code: (400|401|403|405|411|413|501)|\b(InvalidBucketName|NoSuchBucket|AccessDenied)\b")
+_SIGNS = re.compile(r"(?i)([?&](?:sig|[\w-]*signature|[\w-]*token|[\w-]*credential))=[^&\s\"')]+")
 
 
 class Traffic(Struct, frozen=True):
@@ -89,7 +90,7 @@ class Patience:
 
 
 def _short(error: Exception) -> str:
-    """An error's text in one line, without the answer's body."""
-    text = " ".join(str(error).split())
+    """An error's text in one line, without the answer's body, and without what signs a request in its URL."""
+    text = " ".join(str(error).split()).partition(" Debug source:")[0]
     text = re.sub(r"<\?xml.*?<Message>(.*?)</Message>.*", r"\1", text)
-    return text[:300]
+    return _SIGNS.sub(r"\1=...", text)[:300]

@@ -40,12 +40,14 @@ class Store:
         packs: Callable[[Path, str], Packs],
         close: Callable[[], None] = lambda: None,
         use: Callable[[], dict[str, Any]] = dict,
+        cache_bytes: int = 0,
     ) -> None:
         self.backend = backend
         self.work = work_dir(backend.url)
         self._packs = packs
         self.close = close
         self.use = use  # requests made and what the cache did, for status
+        self.cache_bytes = cache_bytes  # its bound; 0: there is no cache
 
     @property
     def is_local(self) -> bool:
@@ -85,24 +87,31 @@ def normal_url(url: str) -> str:
 
 def open_store(url: str, *, create: bool = True, options: StoreOptions | None = None) -> Store:
     """Raises InvalidError, NotFoundError (and *create* is False), StoreError, ServiceError."""
-    location = parse_url(url)
-    is_local = location.scheme == "file"
-    store = _local(Path(location.path)) if is_local else _remote(location, options or options_from_env())
+    store = connect(url, options)
+    backend = store.backend
     try:
-        return _checked(store)
+        return checked(store)
     except NotFoundError:
         if not create:
             raise NotFoundError(f"no volfs store at {store.url}; create a volume first, or check --store") from None
-    if is_local:
-        _make_directory(Path(location.path))
+    if isinstance(backend, Local):
+        _make_directory(backend.root)
     described = encode_note(_StoreFile(FORMAT, VERSION))
-    store.backend.put_if_absent(keys.STORE, described)
-    if not is_local and store.backend.put_if_absent(keys.STORE, described):
+    backend.put_if_absent(keys.STORE, described)
+    if not store.is_local and backend.put_if_absent(keys.STORE, described):
         raise StoreError(
             f"the store {store.url} cannot put an object only if it is absent (If-None-Match); commits need that: use"
             " a store, or a newer version of this one, that can"
         )
-    return _checked(store)
+    return checked(store)
+
+
+def connect(url: str, options: StoreOptions | None = None) -> Store:
+    """Without asking whether there is a store. Raises InvalidError."""
+    location = parse_url(url)
+    if location.scheme == "file":
+        return _local(Path(location.path))
+    return _remote(location, options or options_from_env())
 
 
 def _local(path: Path) -> Store:
@@ -127,7 +136,11 @@ def _remote(location: Location, options: StoreOptions) -> Store:
     def use() -> dict[str, Any]:
         return {**msgspec.to_builtins(backend.patience.traffic()), "cache": msgspec.to_builtins(cache.use())}
 
-    return Store(backend, lambda work, family: packs.RemotePacks(backend, cache, fetches, work, family), close, use)
+    def far(work: Path, family: str) -> Packs:
+        found: Packs = packs.RemotePacks(backend, cache, fetches, work, family)
+        return found
+
+    return Store(backend, far, close, use, cache.limit_bytes)
 
 
 def _make_directory(path: Path) -> None:
@@ -139,7 +152,8 @@ def _make_directory(path: Path) -> None:
         raise StoreError(f"{path} is not a volfs store and not empty; name another directory with --store")
 
 
-def _checked(store: Store) -> Store:
+def checked(store: Store) -> Store:
+    """It, if a store of ours is there. Raises NotFoundError, StoreError, DamageError, ServiceError."""
     found = get_decoded(
         store.backend, keys.STORE, lambda data: decode_note(data, _StoreFile, f"{store.url}/{keys.STORE}")
     )

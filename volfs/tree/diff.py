@@ -7,7 +7,7 @@ both step over it; else the one that stands earlier, or higher, opens its node. 
 from collections.abc import Iterator
 
 from volfs.exception import DamageError
-from volfs.format.entry import Entry, Inode, Ref, decode_inode
+from volfs.format.entry import Entry, Extent, Inode, Ref, decode_extent, decode_inode
 from volfs.format.node import Child, Kind, Node, Sums, decode_entry
 from volfs.tree.want import Load
 
@@ -132,6 +132,13 @@ def diff_links(load: Load, old: Ref | None, new: Ref | None) -> Iterator[tuple[i
         new_inode = _link(key, after)
         if old_inode != new_inode:
             yield key, old_inode, new_inode
+
+
+def diff_extents(load: Load, old: Ref | None, new: Ref | None) -> Iterator[Extent]:
+    """The extents that a file index has and an older one has not, or not there."""
+    for _, _, after in _records(load, Kind.EXTENTS, old, new):
+        if after is not None:
+            yield decode_extent(after)
 
 
 def _link(key: int, record: bytes | None) -> Inode | None:

@@ -144,9 +144,9 @@ class Blocks:
 class Nodes:
     """Tree nodes by reference. Calling it is `tree.want.Load` for code that must not block: raises Missing."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, cache_bytes: int = NODE_CACHE_BYTES) -> None:
         self._blocks = blocks
-        self._recent: Recent[Node] = Recent(NODE_CACHE_BYTES)
+        self._recent: Recent[Node] = Recent(cache_bytes)
 
     def __call__(self, ref: Ref) -> Node:
         node = self._recent.get(ref.hash)

@@ -36,6 +36,7 @@ _COMMANDS = {
     "mv": ("files", "Move within a volume."),
     "cat": ("files", "Write files to standard output."),
     "du": ("files", "Tell what directories hold."),
+    "fsck": ("fsck", "Check a volume for damage."),
     "warm": ("warm", "Fill the cache with what will be read."),
     "mount": ("mount", "Show a volume as a directory."),
     "umount": ("mount", "End a mount."),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path as LocalPath
 
-from volfs.exception import NotFoundError
+from volfs.exception import DamageError, NotFoundError
 from volfs.format.entry import Inode, Ref
 from volfs.format.hashing import block_hash
 from volfs.format.ids import commit_token
@@ -117,6 +117,13 @@ class Session:
             yield
         except NotFoundError:
             raise NotFoundError(f"volume {self.name} was deleted") from None
+
+    def latest_or_none(self) -> Root | None:
+        """The latest commit's tree; None for a volume without one, or whose latest record is damaged."""
+        try:
+            return self.latest().root
+        except DamageError:
+            return None
 
     def _remember(self, record: CommitRecord | None) -> None:
         if record is not None:

@@ -31,6 +31,10 @@ class Backend(Protocol):
         """Up to *length* bytes from *offset* on. Raises NotFoundError."""
         ...
 
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None when there is none."""
+        ...
+
     def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """The sorted names directly below *prefix* ("a/b"), above *after*."""
         ...

@@ -81,6 +81,12 @@ class Local:
         finally:
             os.close(fd)
 
+    def size(self, key: str) -> int | None:
+        try:
+            return os.stat(self._file_of(key)).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         try:
             names = [name for name in os.listdir(self._file_of(prefix)) if name > after]

@@ -107,6 +107,9 @@ class Remote:
         self.patience.received(len(data))
         return data
 
+    def size(self, key: str) -> int | None:
+        return self.patience.run("head", key, lambda: self._size(key))
+
     def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         def listed() -> list[str]:
             if limit is None and not after:
@@ -144,7 +147,7 @@ class Remote:
         size = path.stat().st_size
 
         def upload(*, again: bool) -> None:
-            if (again or size > _PART_BYTES) and self._has(key, size):
+            if (again or size > _PART_BYTES) and self._size(key) == size:
                 return  # it had arrived before: its answer had not, or the commit that sent it failed
             try:
                 obstore.put(
@@ -163,11 +166,11 @@ class Remote:
 
         self.patience.run_again("put", key, upload, sent=size)
 
-    def _has(self, key: str, size: int) -> bool:
+    def _size(self, key: str) -> int | None:
         try:
-            return int(obstore.head(self._store, key)["size"]) == size
+            return int(obstore.head(self._store, key)["size"])
         except FileNotFoundError:
-            return False
+            return None
 
     def close(self) -> None:
         """Ends waiting for a store that is away: what waits raises ServiceError."""

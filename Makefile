@@ -42,7 +42,7 @@ quick: setup
 	$(BIN)/python -m pytest -q -m "not slow"
 
 lint: setup
-	$(BIN)/ruff check volfs cli tests bench
+	$(BIN)/ruff check volfs cli tests bench examples
 	$(BIN)/mypy
 
 bench: setup

@@ -297,7 +297,7 @@ def test_what_a_fifo_gives_is_uploaded(form: Form, v: volfs.Volume, vol: Handle,
 # --- local files that change
 
 
-def changing(path: Path, change: Callable[[], object]) -> Any:
+def changing(change: Callable[[], object]) -> Any:
     """A file object whose reading, in the middle of an upload, changes another file."""
 
     class Trigger(io.BytesIO):
@@ -314,7 +314,7 @@ def test_a_file_that_vanishes_before_its_turn_is_told(form: Form, v: volfs.Volum
     for i in range(1000):
         (local / f"{i:04}").write_text("x")
     with pytest.raises(FileNotFoundError, match="0999"), form.block(vol.batch_upload()) as batch:
-        batch.put_file(changing(local, (local / "0999").unlink), "object")
+        batch.put_file(changing((local / "0999").unlink), "object")
         for i in range(1000):
             batch.put_file(local / f"{i:04}", f"{i:04}")
     assert tree(v) == {} and v.log() == []

@@ -1,6 +1,7 @@
 """iterdir, listdir, stat, exists, log: what a volume has, without a mount."""
 
 import dataclasses
+import fcntl
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +245,28 @@ def test_threads_and_one_handle(v: volfs.Volume) -> None:
         list(threads.map(work, range(16)))
     assert len(v.listdir("/", recursive=True)) == 16 * 7
     assert len(v.log()) == 16 * 6
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["before it is opened", "before it is locked"])
+def test_a_place_to_work_that_another_program_sweeps_is_made_again(
+    v: volfs.Volume, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """The other one starts, and takes it for what a killed program has left."""
+    swept: list[Path] = []
+    module, name = (os, "open") if not locked else (fcntl, "flock")
+    real: Any = getattr(module, name)
+
+    def first_sweep(what: Any, *arguments: Any) -> Any:
+        path = Path(os.readlink(f"/proc/self/fd/{what}") if locked else os.fspath(what))
+        if not swept and path.name.startswith(session._WORK):
+            swept.append(path)
+            path.rmdir()
+        return real(what, *arguments)
+
+    v.hydrate()
+    monkeypatch.setattr(module, name, first_sweep)
+    v.write_file("f", "x")
+    assert swept and v.exists("f")
 
 
 def test_a_killed_programs_pack_is_swept_by_the_next(store: Path, v: volfs.Volume) -> None:

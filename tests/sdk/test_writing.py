@@ -223,6 +223,29 @@ def test_write_file_never_replaces_a_directory(form: Form, v: volfs.Volume, vol:
     assert tree(v) == {"d": None, "d/f": b"d/f"}
 
 
+# --- make_directory
+
+
+def test_directories_are_made(form: Form, v: volfs.Volume, vol: Handle) -> None:
+    assert form(vol.make_directory, "/d") is None
+    form(vol.make_directory, "d/e/f", parents=True)
+    assert tree(v) == {"d": None, "d/e": None, "d/e/f": None}
+    assert v.stat("d/e").mode == 0o40755
+    commits = len(v.log())
+    for path in ("d", "d/e/f"):
+        form(vol.make_directory, path, parents=True, exist_ok=True)
+    v.write_file("file", "x")
+    for path, options, error in (
+        ("d", {}, FileExistsError),
+        ("file", {"exist_ok": True}, FileExistsError),
+        ("file/below", {"parents": True}, NotADirectoryError),
+        ("none/below", {}, NotFoundError),
+    ):
+        with pytest.raises(error):
+            form(vol.make_directory, path, **options)
+    assert len(v.log()) == commits + 1
+
+
 # --- together with others
 
 

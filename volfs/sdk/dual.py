@@ -129,15 +129,22 @@ def _with_aio(call: Any, aio: Any) -> Any:
     return call
 
 
-def blocking_call(function: Callable[P, R]) -> Blocking[P, R]:
-    """A function that belongs to no instance."""
-    call: Blocking[P, R] = _with_aio(_warning(function), in_thread(function))
-    return call
+class blocking_call(Generic[P, R]):
+    """A function of a class that belongs to no instance; in a staticmethod a checker of types would lose its `aio`."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self._call: Blocking[P, R] = _with_aio(_warning(function), in_thread(function))
+
+    def __get__(self, instance: object, owner: type) -> Blocking[P, R]:
+        return self._call
 
 
-def awaited_call(function: Callable[P, R]) -> Awaited[P, R]:
-    call: Awaited[P, R] = _with_aio(in_thread(function), in_thread(function))
-    return call
+class awaited_call(Generic[P, R]):
+    def __init__(self, function: Callable[P, R]) -> None:
+        self._call: Awaited[P, R] = _with_aio(in_thread(function), in_thread(function))
+
+    def __get__(self, instance: object, owner: type) -> Awaited[P, R]:
+        return self._call
 
 
 class _Method(Generic[S, P, R]):

@@ -200,7 +200,10 @@ class Session:
             self._sweep()
         while True:
             path = self._packs.incoming(_WORK + os.urandom(8).hex())
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # swept before it was opened
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():  # nobody swept it before it was locked
                 break

@@ -24,8 +24,8 @@ H = TypeVar("H", bound="_Common")
 class VolumeManager:
     """Volumes by name: `Volume.objects`."""
 
-    create = staticmethod(blocking_call(naming.create))
-    delete = staticmethod(blocking_call(naming.delete))
+    create = blocking_call(naming.create)
+    delete = blocking_call(naming.delete)
 
     def _list(
         self,
@@ -54,8 +54,8 @@ class VolumeManager:
 class AsyncVolumeManager:
     """Volumes by name, to be awaited: `volfs.aio.Volume.objects`."""
 
-    create = staticmethod(awaited_call(naming.create))
-    delete = staticmethod(awaited_call(naming.delete))
+    create = awaited_call(naming.create)
+    delete = awaited_call(naming.delete)
 
     def _list(
         self,
@@ -208,7 +208,7 @@ class Volume(_Common):
     """
 
     objects = VolumeManager()
-    rename = staticmethod(blocking_call(naming.rename))
+    rename = blocking_call(naming.rename)
 
     def _hydrated(self, client: Client | None = None) -> "Volume":
         """Ask the store for the volume now; a second call asks nothing. Raises NotFoundError."""
@@ -237,7 +237,7 @@ class AsyncVolume(_Common):
     """`Volume` with every function to be awaited: `from volfs.aio import Volume`."""
 
     objects = AsyncVolumeManager()
-    rename = staticmethod(awaited_call(naming.rename))
+    rename = awaited_call(naming.rename)
 
     def _hydrated(self, client: Client | None = None) -> "AsyncVolume":
         """Ask the store for the volume now; a second call asks nothing. Raises NotFoundError."""

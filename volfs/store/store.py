@@ -148,7 +148,8 @@ def _make_directory(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot make the store {path}: {error.strerror}") from error
-    if any(entry.name != "tmp" for entry in path.iterdir()):
+    # Looked for last: where another program has just made the store, it is there before anything else.
+    if any(entry.name != "tmp" for entry in path.iterdir()) and not (path / keys.STORE).exists():
         raise StoreError(f"{path} is not a volfs store and not empty; name another directory with --store")
 
 

@@ -8,7 +8,7 @@ import click
 
 from volfs.exception import InvalidError, NotFoundError
 from volfs.format.root import decode_root
-from volfs.sdk.handle import user_name
+from volfs.sdk.finding import user_name
 from volfs.store.commits import Commits
 from volfs.store.store import Store, default_store, open_store
 from volfs.store.volumes import Volume, create_volume, delete_volume, find_volume, list_volumes, rename_volume

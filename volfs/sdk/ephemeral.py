@@ -13,7 +13,8 @@ import anyio.to_thread
 from volfs.exception import NotFoundError
 from volfs.format.names import check_environment
 from volfs.sdk.client import Client
-from volfs.sdk.handle import Handle, check_version, user_name
+from volfs.sdk.finding import check_version, user_name
+from volfs.sdk.handle import Handle
 from volfs.store.volumes import Volume, beat, create_volume, delete_data, delete_volume
 
 H = TypeVar("H")

@@ -5,35 +5,27 @@ A handle is lazy: it knows how to find its volume, and asks the store when it is
 
 import io
 import os
-import pwd
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from volfs.exception import AlreadyExistsError, Error, InvalidError, NotFoundError
+from volfs.exception import Error, InvalidError, NotFoundError
 from volfs.format.entry import Inode
-from volfs.format.ids import is_volume_id
-from volfs.format.names import check_environment, check_sub_path, check_volume_name
+from volfs.format.names import check_sub_path
 from volfs.sdk import edits, mounts, reading
 from volfs.sdk.client import Client
+from volfs.sdk.finding import Find, created_at, find_by_id, find_by_name
 from volfs.sdk.mounting import Mounting
 from volfs.sdk.reading import parse_path
 from volfs.sdk.session import Session, Snapshot, shown
 from volfs.sdk.sources import Batch, Put
 from volfs.sdk.upload import upload
 from volfs.store.volumes import Volume as VolumeRecord
-from volfs.store.volumes import create_volume, find_volume, load_volume
 from volfs.types import CommitInfo, FileEntry, FileStat, VolumeInfo
-
-
-class Find(Protocol):
-    """Asks a store for a volume; *create* is by default what the handle was made with."""
-
-    def __call__(self, client: Client, *, create: bool = ...) -> VolumeRecord: ...
 
 
 @dataclass(frozen=True)
@@ -79,45 +71,18 @@ class Handle:
     def by_name(
         cls, name: str, environment: str | None, client: Client | None, *, create: bool, version: int | None
     ) -> "Handle":
-        check_name(name)
-        if environment:
-            check_environment(environment)
-
-        def find(client: Client, *, create: bool = create) -> VolumeRecord:
-            where = environment or client.environment
-            check_version(version)
-            try:
-                found = find_volume(client.store(create=create), where, name)
-            except NotFoundError as error:
-                if not create:
-                    text = f"Volume {name!r} not found in environment {where!r} of {client.url}"
-                    raise NotFoundError(text) from error
-                found = make_volume(client, name, where, version)
-            if version is not None and found.version != version:
-                raise InvalidError(f"Volume {name!r} exists with version {found.version}, not {version} as requested")
-            return found
-
+        find = find_by_name(name, environment, create=create, version=version)
         where = f", environment_name={environment!r}" if environment else ""
         return cls(find, client, name=name, environment=environment, text=f"Volume.from_name({name!r}{where})")
 
     @classmethod
     def by_id(cls, volume_id: str, client: Client | None) -> "Handle":
-        if not isinstance(volume_id, str) or not is_volume_id(volume_id):
-            raise InvalidError(f"{volume_id!r} is not a volume id: 'vo-' and 22 letters or digits")
-
-        def find(client: Client, *, create: bool = False) -> VolumeRecord:
-            try:
-                found = load_volume(client.store(), volume_id)
-                client.session(found).latest()  # what describes a volume outlives its deletion
-                return found
-            except NotFoundError as error:
-                raise NotFoundError(f"Volume {volume_id} not found in {client.url}") from error
-
-        return cls(find, client, text=f"Volume.from_id({volume_id!r})")
+        return cls(find_by_id(volume_id), client, text=f"Volume.from_id({volume_id!r})")
 
     @classmethod
     def of(cls, record: VolumeRecord, client: Client, *, text: str = "") -> "Handle":
         """A hydrated one."""
+
         def find(client: Client, *, create: bool = False) -> VolumeRecord:
             return record
 
@@ -465,42 +430,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def created_at(record: VolumeRecord) -> datetime:
-    """In the local time zone, as `info` shows it."""
-    return datetime.fromtimestamp(record.created_at_ns / 1e9).astimezone()
-
-
-def check_name(name: str) -> None:
-    """Raises InvalidError."""
-    if not isinstance(name, str):
-        raise InvalidError(f"Invalid Volume name {name!r}: it must be text")
-    check_volume_name(name)
-
-
-def check_version(version: int | None) -> None:
-    if version not in (None, 1, 2):
-        raise InvalidError(f"volume version {version!r} is not known; it is 1 or 2")
-
-
-def make_volume(client: Client, name: str | None, environment: str, version: int | None) -> VolumeRecord:
-    """A new volume, or the one that somebody else has just made under this name."""
-    store = client.store(create=True)
-    uid, gid = os.geteuid(), os.getegid()
-    try:
-        return create_volume(store, environment, name, uid=uid, gid=gid, created_by=user_name(), version=version or 2)
-    except AlreadyExistsError:
-        assert name is not None
-        return find_volume(store, environment, name)
-
-
-def user_name() -> str:
-    """Who makes a volume: the user's name, or number where it has none."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _no_glob(path: str) -> None:

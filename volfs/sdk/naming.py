@@ -7,7 +7,8 @@ from typing import Any
 from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError
 from volfs.format.names import check_environment
 from volfs.sdk.client import Client
-from volfs.sdk.handle import Handle, check_name, check_version, created_at, user_name
+from volfs.sdk.finding import check_name, check_version, created_at, user_name
+from volfs.sdk.handle import Handle
 from volfs.store.volumes import create_volume, delete_volume, find_volume, list_volumes, rename_volume
 
 

@@ -15,7 +15,7 @@ ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in FEATUR
 INTERNAL = {"is_hydrated"}
 
 
-def tests_in(path: Path) -> set[str]:
+def functions_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
@@ -34,7 +34,7 @@ def test_every_test_named_there_exists() -> None:
     wanted = named()
     assert len(wanted) > 150
     modules = {module for module, _ in wanted}
-    there = {(module, name) for module in modules for name in tests_in(ROOT / "tests" / module)}
+    there = {(module, name) for module in modules for name in functions_in(ROOT / "tests" / module)}
     assert set(wanted) - there == set()
 
 

@@ -225,7 +225,7 @@ class Mount:
     @property
     def clean(self) -> bool:
         """Whether nothing uncommitted is left."""
-        return not self._view.core.inodes.dirty
+        return not self._view.changed
 
     # --- verbs
 

@@ -170,3 +170,26 @@ def test_a_killed_mount_without_changes_begins_anew(host: Host) -> None:
     host.kill(one)
     refused = host.run("mount", "v", one, "--read-only", check=1).stderr
     assert "without --sub-path, without --read-only" in refused
+
+
+def test_a_sub_path_that_was_missing_and_not_used_keeps_nothing(host: Host) -> None:
+    point = host.mount("m", "--sub-path", "nope")
+    assert host.run("commit", point).stdout == "nothing to commit\n"
+    assert host.run("umount", point).stdout == ""
+    assert "on commit 0" in host.run("mount", "v", point).stdout
+    assert os.listdir(point) == []
+
+
+def test_status_of_a_kept_view_tells_what_is_known_of_it(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("x")
+    host.run("commit", point)
+    (point / "f").write_text("kept")
+    host.run("umount", point)
+    found = json.loads(host.run("status", point, "--json").stdout)
+    assert (found["state"], found["volume"], found["store"], found["base"]) == ("kept", "v", host.url, 1)
+    told = [line.split() for line in host.run("status", point).stdout.splitlines()]
+    assert ["state", "kept"] in told and ["base", "commit", "1"] in told
+    for command in ("commit", "reload"):
+        hint = host.run(command, point, check=1).stderr
+        assert f"volfs umount --commit {point}" in hint and f"volfs umount --discard {point}" in hint

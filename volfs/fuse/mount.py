@@ -236,7 +236,8 @@ class Mount:
     async def status(self) -> dict[str, Any]:
         """Of a volume that was deleted, or whose store is away, too: `latest` is None then, `store_error` says why.
 
-        `volume` is its name now, as far as known, `names` those it had since it was mounted.
+        `volume` is its name now, as far as known, `names` those it had since it was mounted. `changes` counts all
+        changed inodes, `dirty_files` those that are no directory.
         """
         view, request = self._view, self._request
         found = await trio.to_thread.run_sync(self._holders)
@@ -258,6 +259,7 @@ class Mount:
             "latest": stored.latest,
             "deleted": stored.deleted,
             "store_error": stored.error,
+            "changes": len(view.changed),
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,

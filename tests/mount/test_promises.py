@@ -226,6 +226,27 @@ def test_commit_reload_and_status_work_from_inside_by_attribute(host: Host) -> N
     assert os.listxattr(two) == []
 
 
+def test_who_may_write_the_root_may_commit_from_inside_by_any_of_his_groups(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("x")
+    os.chown(point, 0, 1234)
+    os.chmod(point, 0o775)
+    top = os.open(point, os.O_RDONLY)  # the test's own directory is closed to others
+
+    def ask(groups: list[int]) -> subprocess.CompletedProcess[str]:
+        command = ["getfattr", "--absolute-names", "--only-values", "-n", "user.volfs.commit", f"/proc/self/fd/{top}"]
+        return subprocess.run(
+            command, user=65534, group=65534, extra_groups=groups, pass_fds=[top], capture_output=True, text=True
+        )
+
+    refused = ask([])
+    assert refused.returncode and "Permission denied" in refused.stderr
+    last_error = json.loads(os.getxattr(point, "user.volfs.status"))["last_error"]
+    assert "user 65534 (pid " in last_error and "may not write the volume's root" in last_error
+    assert json.loads(ask([7, 1234]).stdout)["seq"] == 1
+    os.close(top)
+
+
 def test_sync_of_the_mountpoint_commits(host: Host) -> None:
     point = host.mount()
     (point / "f").write_text("x")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Host
+from tests.conftest import VOLFS, Host
 from volfs.format.hashing import BLOCK_BYTES
 
 STORES = ("file", "s3")
@@ -152,6 +152,20 @@ def test_an_unmount_keeps_uncommitted_changes(host: Host) -> None:
     assert "commit 1: 1 file" in host.run("umount", "--commit", point).stdout
     assert host.run("status").stdout == "no mounts\n"
     assert list((host.store / "incoming").iterdir()) == []
+
+
+def test_a_refused_reload_names_the_shell_and_not_the_command_that_inherited_its_file(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("x")
+    command = ["sh", "-c", 'exec 3<"$1/f"; "$0" reload "$1"; exit $?', str(VOLFS), str(point)]
+    with subprocess.Popen(command, env=host.env, stderr=subprocess.PIPE, text=True) as shell:
+        _, told = shell.communicate(timeout=60)
+    assert shell.returncode == 3
+    assert f"1 file is open: f (pid {shell.pid}, sh); close" in told
+    alone = ["sh", "-c", 'exec 3<"$1/f"; exec "$0" reload "$1"', str(VOLFS), str(point)]
+    with subprocess.Popen(alone, env=host.env, stderr=subprocess.PIPE, text=True) as volfs:
+        _, told = volfs.communicate(timeout=60)
+    assert f"f (pid {volfs.pid}, " in told
 
 
 def test_an_unmount_of_a_busy_mount_names_the_holders(host: Host) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from volfs.control.verbs import Verbs
 from volfs.exception import BusyError, Error, ExecutionError, NotFoundError
 from volfs.fuse import mountpoint as at
 from volfs.fuse.device import Device, open_device
-from volfs.fuse.holders import device_of, holders, mounted_at, mounted_below, working_in
+from volfs.fuse.holders import device_of, holders, mounted_at, mounted_below, without_heir, working_in
 from volfs.fuse.inband import InBand
 from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
@@ -295,8 +295,9 @@ class Mount:
     async def commit(self, message: str) -> CommitReport:
         return await self._view.commit(message, self._flush)
 
-    async def reload(self, *, discard: bool) -> ReloadReport:
-        report = await reload(self._view, self._kernel, discard=discard)
+    async def reload(self, *, discard: bool, asker: int) -> ReloadReport:
+        kernel = replace(self._kernel, holders=lambda: without_heir(self._holders(), asker))
+        report = await reload(self._view, kernel, discard=discard)
         self._prefetch.wake()
         return report
 

@@ -93,7 +93,7 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
         elif found["state"] == "mounted":
             _show_mounted(found)
         else:
-            _show(found, ("base commit", found["base"]))
+            _show(found, ("base commit", "-" if found["base"] is None else found["base"]))
         return
     all_of_them = [_one(place, state) for place, state in registry.places(state_directory(state_dir))]
     if as_json:

@@ -47,6 +47,14 @@ def test_fuse_options_that_cannot_be_are_named_and_leave_no_mount(host: Host, op
     assert host.mounts() == [] and kept(host) == []
 
 
+def test_a_read_only_mount_by_fuse_option_is_refused_and_names_the_option_of_volfs(host: Host) -> None:
+    point = host.path / "m"
+    point.mkdir()
+    for given in ("ro", "max_read=131072,ro"):
+        assert "--read-only" in host.run("mount", "--create", "v", point, "-o", given, check=2).stderr
+    assert host.mounts() == [] and not host.store.exists()
+
+
 def test_a_socket_that_cannot_be_made_ends_the_mount(host: Host) -> None:
     """The daemon's own first look at the mount must not wait for the daemon."""
     point = host.mount()

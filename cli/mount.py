@@ -40,7 +40,7 @@ from .views import show_commit, state_directory
 @click.option("--no-commit-on-sync", is_flag=True, help="`sync MOUNTPOINT` does not commit")
 @click.option("--nonempty", is_flag=True, help="Mount over a directory that is not empty")
 @click.option("--allow-other", is_flag=True, help="Other users may use the mount (root's mounts always)")
-@click.option("-o", "fuse_options", multiple=True, metavar="OPTIONS", help="FUSE options, by commas")
+@click.option("-o", "fuse_options", multiple=True, metavar="OPTIONS", help="FUSE options, by commas: a slower mount")
 @click.option("--store-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Of a request; 0: for ever [60]")
 @click.option("--cache-dir", metavar="DIR", help="Cache of a store that is not local [$VOLFS_CACHE]")
 @click.option("--cache-size", metavar="SIZE", help="Its bound, such as 20G [a tenth of the disk]")

@@ -1,4 +1,4 @@
-"""commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor the store."""
+"""commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor a store's client."""
 
 import os
 from collections.abc import Iterator
@@ -9,12 +9,15 @@ import click
 
 from volfs.control import client, registry
 from volfs.control.registry import MountState, Place
-from volfs.exception import Error, ExecutionError
+from volfs.exception import ExecutionError
 from volfs.store.places import default_state_dir
+from volfs.view.state import load_base
 
 from .main import shared
 from .output import plural, show_json, show_table, size
 from .progress import bar
+
+_STATUS_S = 10  # a daemon answers in milliseconds, and waits for its store no longer than 3 s
 
 
 def state_directory(given: str | None) -> Path:
@@ -25,8 +28,8 @@ def ask(state_dir: str | None, mountpoint: str, verb: str, args: dict[str, Any] 
     place, _ = registry.find(state_directory(state_dir), mountpoint)
     if not place.locked():
         raise ExecutionError(
-            f"{mountpoint} is not mounted; its uncommitted changes are kept: mount it again to resume,"
-            f" or drop them with `volfs umount --discard {mountpoint}`"
+            f"{mountpoint} is not mounted; its uncommitted changes are kept: mount it again to resume, publish them"
+            f" with `volfs umount --commit {mountpoint}`, or drop them with `volfs umount --discard {mountpoint}`"
         )
     with bar() as progress:
         return client.call(place.socket, verb, args, progress)
@@ -83,11 +86,14 @@ def reload_command(mountpoint: str, discard: bool, state_dir: str | None, as_jso
 def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool) -> None:
     """Tell about the mount at MOUNTPOINT; without it, list all mounts and kept views."""
     if mountpoint is not None:
-        found = ask(state_dir, mountpoint, "status")
+        place, state = registry.find(state_directory(state_dir), mountpoint)
+        found = _found(place, state)
         if as_json:
             show_json(found)
+        elif found["state"] == "mounted":
+            _show_mounted(found)
         else:
-            _show_one(found)
+            _show(found, ("base commit", "-" if found["base"] is None else found["base"]))
         return
     all_of_them = [_one(place, state) for place, state in registry.places(state_directory(state_dir))]
     if as_json:
@@ -102,9 +108,9 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
                     one["volume"],
                     one["mountpoint"],
                     one["pid"] or "-",
-                    one.get("base", "-"),
+                    "-" if one.get("base") is None else one["base"],
                     "-" if one.get("latest") is None else one["latest"],
-                    one.get("dirty_files", "-"),
+                    one.get("changes", "-"),
                     len(one["open_files"]) if "open_files" in one else "-",
                     f"{one['state']}, volume deleted" if one.get("deleted") else one["state"],
                 )
@@ -114,14 +120,33 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
 
 
 def _one(place: Place, state: MountState) -> dict[str, Any]:
-    known: dict[str, Any] = {"volume": state.volume_name, "mountpoint": state.mountpoint, "store": state.store}
-    known["pid"] = 0
-    if not place.locked():
-        return {**known, "state": "kept" if state.pid == 0 else "dead"}
     try:
-        return {**client.call(place.socket, "status"), "state": "mounted"}
-    except Error as error:
-        return {**known, "pid": state.pid, "state": f"not answering: {error}"}
+        return _found(place, state)
+    except ExecutionError as error:
+        return {**_known(state), "pid": state.pid, "state": "not answering", "error": str(error)}
+
+
+def _found(place: Place, state: MountState) -> dict[str, Any]:
+    """What the daemon tells, else what is known without it. *state* is "dead" if it never came to its end.
+
+    Raises ExecutionError when it is there and does not answer.
+    """
+    if place.locked():
+        return {**client.call(place.socket, "status", timeout_s=_STATUS_S), "state": "mounted"}
+    base = load_base(place.base)
+    return {
+        **_known(state),
+        "volume_id": state.volume_id,
+        "environment": state.environment,
+        "sub_path": state.sub_path,
+        "read_only": state.read_only,
+        "base": base.seq if base is not None else None,
+        "state": "kept" if state.pid == 0 else "dead",
+    }
+
+
+def _known(state: MountState) -> dict[str, Any]:
+    return {"volume": state.volume_name, "mountpoint": state.mountpoint, "store": state.store, "pid": 0}
 
 
 def _latest(found: dict[str, Any]) -> object:
@@ -130,24 +155,33 @@ def _latest(found: dict[str, Any]) -> object:
     return found["latest"] if found["store_error"] is None else f"unknown: {found['store_error']}"
 
 
-def _show_one(found: dict[str, Any]) -> None:
-    for label, value in (
-        ("volume", f"{found['volume']} ({found['volume_id']})"),
-        ("mountpoint", found["mountpoint"]),
-        ("store", found["store"]),
+def _show_mounted(found: dict[str, Any]) -> None:
+    files = f"{plural(found['dirty_files'], 'file')}, {size(found['dirty_bytes'])}"
+    _show(
+        found,
         ("pid", found["pid"]),
         ("base commit", found["base"]),
         ("latest commit", _latest(found)),
-        ("uncommitted", f"{plural(found['dirty_files'], 'change')}, {size(found['dirty_bytes'])}"),
+        ("uncommitted", f"{plural(found['changes'], 'change')} ({files})"),
         ("staging", size(found["staging_bytes"])),
         ("open files", len(found["open_files"])),
         *_store_lines(found),
-    ):
-        click.echo(f"{label:15} {value}")
+    )
     for file in found["open_files"]:
         click.echo(f"  {file['path']} (pid {file['pid']}, {file['command']})" if file["pid"] else f"  {file['path']}")
     if found["last_error"]:
         click.echo(f"{'last error':15} {found['last_error']}")
+
+
+def _show(found: dict[str, Any], *more: tuple[str, object]) -> None:
+    for label, value in (
+        ("volume", f"{found['volume']} ({found['volume_id']})"),
+        ("state", found["state"]),
+        ("mountpoint", found["mountpoint"]),
+        ("store", found["store"]),
+        *more,
+    ):
+        click.echo(f"{label:15} {value}")
 
 
 def _store_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

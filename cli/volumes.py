@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from volfs.exception import InvalidError, NotFoundError
+from volfs.exception import DamageError, InvalidError, NotFoundError
 from volfs.format.root import decode_root
 from volfs.sdk.finding import user_name
 from volfs.store.commits import Commits
@@ -16,6 +16,8 @@ from volfs.store.volumes import Volume, create_volume, delete_volume, find_volum
 from .completion import volume_names
 from .main import shared
 from .output import plural, show_json, show_table, size, when
+
+_DAMAGED = "damaged"
 
 
 def _store(url: str | None, *, create: bool = False) -> Store:
@@ -46,24 +48,41 @@ def create_command(name: str, version: int, store: str | None, environment: str,
 @click.command("list")
 @shared("store", "environment", "json")
 def list_command(store: str | None, environment: str, as_json: bool) -> None:
-    """List the volumes."""
-    rows = []
+    """List the volumes. Exit code 5 when one of them is damaged."""
+    rows: list[tuple[Volume, int, str]] = []
+    damage: list[str] = []
     try:
         opened = _store(store)
         volumes = list(list_volumes(opened, environment))
     except NotFoundError:
         volumes = []  # no store: no volume was ever made
     for volume in volumes:
+        commits = Commits(opened.backend, volume.id, volume.name)
         with contextlib.suppress(NotFoundError):  # deleted just now
-            rows.append((volume, Commits(opened.backend, volume.id, volume.name).latest()))
+            try:
+                latest = commits.latest()
+                held = size(decode_root(latest.root).dir.bytes) if latest is not None else "-"
+                rows.append((volume, latest.seq if latest is not None else 0, held))
+            except DamageError as error:
+                damage.append(str(error))
+                rows.append((volume, _number(commits), _DAMAGED))
     if as_json:
-        show_json([_described(volume, latest.seq if latest else 0) for volume, latest in rows])
-        return
-    table: list[tuple[object, ...]] = []
-    for volume, latest in rows:
-        held = size(decode_root(latest.root).dir.bytes) if latest else "-"
-        table.append((volume.name, latest.seq if latest else "-", held, when(volume.created_at_ns), volume.id))
-    show_table(("NAME", "COMMIT", "SIZE", "CREATED", "ID"), table)
+        show_json([{**_described(volume, seq), "damaged": held == _DAMAGED} for volume, seq, held in rows])
+    else:
+        show_table(
+            ("NAME", "COMMIT", "SIZE", "CREATED", "ID"),
+            [(volume.name, seq or "-", held, when(volume.created_at_ns), volume.id) for volume, seq, held in rows],
+        )
+    if damage:
+        raise DamageError("; ".join(damage))
+
+
+def _number(commits: Commits) -> int:
+    """Of a damaged volume's last commit; 0 when not even its key can be read."""
+    try:
+        return commits.latest_seq()
+    except DamageError:
+        return 0
 
 
 def _described(volume: Volume, seq: int) -> dict[str, object]:
@@ -151,8 +170,8 @@ def delete_command(name: str, yes: bool, allow_missing: bool, store: str | None,
             raise
         click.echo(f"no volume {name}: nothing to delete")
         return
-    latest = Commits(opened.backend, volume.id, volume.name).latest()
-    _confirm(yes, f"Delete volume {name} with {plural(latest.seq if latest else 0, 'commit')}?")
+    count = Commits(opened.backend, volume.id, volume.name).latest_seq()
+    _confirm(yes, f"Delete volume {name} with {plural(count, 'commit')}?")
     delete_volume(opened, volume)
     click.echo(f"deleted {name}")
 

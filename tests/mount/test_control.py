@@ -1,5 +1,6 @@
 """The control socket: only for its owner, and nothing sent to it harms the daemon."""
 
+import contextlib
 import json
 import os
 import pty
@@ -52,6 +53,15 @@ def test_bad_input_is_answered_or_dropped_and_the_daemon_goes_on(host: Host, dat
     assert json.loads(host.run("status", point, "--json").stdout)["volume"] == "v"
 
 
+def read_to_end(screen: int) -> bytes:
+    """What a terminal was shown; its other side is closed."""
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO is the end
+        while part := os.read(screen, 1 << 16):
+            shown += part
+    return shown
+
+
 @pytest.mark.slow
 def test_a_long_commit_tells_its_progress_and_shows_a_bar_on_a_terminal_only(host: Host) -> None:
     point = host.mount()
@@ -76,7 +86,7 @@ def test_a_long_commit_tells_its_progress_and_shows_a_bar_on_a_terminal_only(hos
         time.sleep(0.1)
     os.close(terminal)
     assert commit.stdout.read() == b"commit 2: 30000 files, 0 B\n"
-    assert b"%" in os.read(screen, 100_000)
+    assert b"%" in read_to_end(screen)
     os.close(screen)
     assert host.run("commit", point).stderr == ""
 
@@ -116,3 +126,29 @@ def test_too_many_connections_end_no_mount(host: Host) -> None:
         os.close(directory)
     (point / "f").write_text("alive")
     assert json.loads(host.run("status", point, "--json").stdout)["pid"] == pid
+
+
+def test_status_does_not_wait_for_a_daemon_that_is_stopped(host: Host) -> None:
+    stuck, well = host.mount("stuck"), host.mount("well")
+    pid = host.pid_of(stuck)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        states = {row["mountpoint"]: row["state"] for row in json.loads(host.run("status", "--json").stdout)}
+        assert states == {str(stuck): "not answering", str(well): "mounted"}
+        [line] = host.run("status", stuck, check=1).stderr.splitlines()
+        assert "has not answered for 10 s" in line
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert json.loads(host.run("status", stuck, "--json").stdout)["state"] == "mounted"
+
+
+def test_status_counts_files_apart_from_directories(host: Host) -> None:
+    point = host.mount()
+    for name in ("a", "b"):
+        (point / name).mkdir()
+        (point / name / "f").write_text("x")
+    found = json.loads(host.run("status", point, "--json").stdout)
+    assert (found["dirty_files"], found["changes"]) == (2, 5)
+    assert "5 changes (2 files, 2 B)" in host.run("status", point).stdout
+    assert host.run("status").stdout.splitlines()[1].split()[5] == "5"
+    assert "2 files" in host.run("commit", point).stdout

@@ -47,6 +47,14 @@ def test_fuse_options_that_cannot_be_are_named_and_leave_no_mount(host: Host, op
     assert host.mounts() == [] and kept(host) == []
 
 
+def test_a_read_only_mount_by_fuse_option_is_refused_and_names_the_option_of_volfs(host: Host) -> None:
+    point = host.path / "m"
+    point.mkdir()
+    for given in ("ro", "max_read=131072,ro"):
+        assert "--read-only" in host.run("mount", "--create", "v", point, "-o", given, check=2).stderr
+    assert host.mounts() == [] and not host.store.exists()
+
+
 def test_a_socket_that_cannot_be_made_ends_the_mount(host: Host) -> None:
     """The daemon's own first look at the mount must not wait for the daemon."""
     point = host.mount()
@@ -170,3 +178,26 @@ def test_a_killed_mount_without_changes_begins_anew(host: Host) -> None:
     host.kill(one)
     refused = host.run("mount", "v", one, "--read-only", check=1).stderr
     assert "without --sub-path, without --read-only" in refused
+
+
+def test_a_sub_path_that_was_missing_and_not_used_keeps_nothing(host: Host) -> None:
+    point = host.mount("m", "--sub-path", "nope")
+    assert host.run("commit", point).stdout == "nothing to commit\n"
+    assert host.run("umount", point).stdout == ""
+    assert "on commit 0" in host.run("mount", "v", point).stdout
+    assert os.listdir(point) == []
+
+
+def test_status_of_a_kept_view_tells_what_is_known_of_it(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("x")
+    host.run("commit", point)
+    (point / "f").write_text("kept")
+    host.run("umount", point)
+    found = json.loads(host.run("status", point, "--json").stdout)
+    assert (found["state"], found["volume"], found["store"], found["base"]) == ("kept", "v", host.url, 1)
+    told = [line.split() for line in host.run("status", point).stdout.splitlines()]
+    assert ["state", "kept"] in told and ["base", "commit", "1"] in told
+    for command in ("commit", "reload"):
+        hint = host.run(command, point, check=1).stderr
+        assert f"volfs umount --commit {point}" in hint and f"volfs umount --discard {point}" in hint

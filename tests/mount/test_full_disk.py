@@ -55,3 +55,12 @@ def test_a_commit_that_finds_the_disk_full_leaves_the_view_as_it_was(host: Host,
     host.run("umount", point)
     host.mount()
     assert len(list(point.iterdir())) == 300
+
+
+def test_a_store_that_is_full_is_named(host: Host, small: Path) -> None:
+    host.run("create", "v")
+    with open(small / "tmp" / "ballast", "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(4096))
+    [line] = host.run("create", "w", check=1).stderr.splitlines()
+    assert line == f"volfs: No space left on device: {host.store}"

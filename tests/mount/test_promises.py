@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Host
+from tests.conftest import VOLFS, Host
 from volfs.format.hashing import BLOCK_BYTES
 
 STORES = ("file", "s3")
@@ -154,6 +154,20 @@ def test_an_unmount_keeps_uncommitted_changes(host: Host) -> None:
     assert list((host.store / "incoming").iterdir()) == []
 
 
+def test_a_refused_reload_names_the_shell_and_not_the_command_that_inherited_its_file(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("x")
+    command = ["sh", "-c", 'exec 3<"$1/f"; "$0" reload "$1"; exit $?', str(VOLFS), str(point)]
+    with subprocess.Popen(command, env=host.env, stderr=subprocess.PIPE, text=True) as shell:
+        _, told = shell.communicate(timeout=60)
+    assert shell.returncode == 3
+    assert f"1 file is open: f (pid {shell.pid}, sh); close" in told
+    alone = ["sh", "-c", 'exec 3<"$1/f"; exec "$0" reload "$1"', str(VOLFS), str(point)]
+    with subprocess.Popen(alone, env=host.env, stderr=subprocess.PIPE, text=True) as volfs:
+        _, told = volfs.communicate(timeout=60)
+    assert f"f (pid {volfs.pid}, " in told
+
+
 def test_an_unmount_of_a_busy_mount_names_the_holders(host: Host) -> None:
     point = host.mount()
     (point / "f").write_text("x")
@@ -224,6 +238,27 @@ def test_commit_reload_and_status_work_from_inside_by_attribute(host: Host) -> N
     assert caught.value.errno == errno.EBUSY
     assert "f (pid" in json.loads(os.getxattr(two, "user.volfs.status"))["last_error"]
     assert os.listxattr(two) == []
+
+
+def test_who_may_write_the_root_may_commit_from_inside_by_any_of_his_groups(host: Host) -> None:
+    point = host.mount()
+    (point / "f").write_text("x")
+    os.chown(point, 0, 1234)
+    os.chmod(point, 0o775)
+    top = os.open(point, os.O_RDONLY)  # the test's own directory is closed to others
+
+    def ask(groups: list[int]) -> subprocess.CompletedProcess[str]:
+        command = ["getfattr", "--absolute-names", "--only-values", "-n", "user.volfs.commit", f"/proc/self/fd/{top}"]
+        return subprocess.run(
+            command, user=65534, group=65534, extra_groups=groups, pass_fds=[top], capture_output=True, text=True
+        )
+
+    refused = ask([])
+    assert refused.returncode and "Permission denied" in refused.stderr
+    last_error = json.loads(os.getxattr(point, "user.volfs.status"))["last_error"]
+    assert "user 65534 (pid " in last_error and "may not write the volume's root" in last_error
+    assert json.loads(ask([7, 1234]).stdout)["seq"] == 1
+    os.close(top)
 
 
 def test_sync_of_the_mountpoint_commits(host: Host) -> None:

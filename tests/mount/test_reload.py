@@ -205,3 +205,27 @@ def test_an_in_band_reload_that_discarded_says_how_much_when_it_is_asked_again(h
     first, second = (json.loads(os.getxattr(point, "user.volfs.reload.discard")) for _ in range(2))
     assert first == second and first["discarded_files"] > 0
     assert os.listdir(point) == []
+
+
+@pytest.mark.parametrize("discard", [False, True])
+def test_a_sub_path_that_another_made_meanwhile_shows_what_is_in_it(host: Host, discard: bool) -> None:
+    one, other = host.mount("one"), host.mount("other", "--sub-path", "new")
+    assert not (other / "f").exists() and os.listdir(other) == []
+    if discard:
+        (other / "mine").write_text("dropped")
+    (one / "new").mkdir()
+    (one / "new" / "f").write_text("f")
+    host.run("commit", one)
+    host.run("reload", other, *(["--discard"] if discard else []))
+    assert (other / "f").read_text() == "f"
+    assert not (other / "mine").exists() and os.listdir(other) == ["f"]
+    assert host.run("umount", other).stdout == ""
+
+
+def test_a_discarded_sub_path_of_the_view_alone_is_empty_and_usable(host: Host) -> None:
+    point = host.mount("m", "--sub-path", "new")
+    (point / "f").write_text("dropped")
+    host.run("reload", point, "--discard")
+    assert not (point / "f").exists() and os.listdir(point) == []
+    (point / "g").write_text("g")
+    assert "1 file" in host.run("commit", point).stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError, StoreError
+from volfs.exception import AlreadyExistsError, DamageError, InvalidError, NotFoundError, StoreError
 from volfs.format.note import encode_note
 from volfs.format.record import CommitRecord
 from volfs.store import keys
@@ -87,6 +87,21 @@ def test_a_deleted_volume_is_met_by_its_next_committer(store: Store) -> None:
         commits.get(2)
     with pytest.raises(NotFoundError, match="deleted"):
         commits.latest()
+
+
+def test_a_volume_whose_last_commit_is_damaged_can_be_deleted(store: Store) -> None:
+    volume = make(store)
+    commits = Commits(store.backend, volume.id, "v")
+    assert commits.latest_seq() == 0
+    assert commits.append(record(1, "a"))
+    store.backend.put(keys.commit(volume.id, 1), b"damaged")
+    with pytest.raises(DamageError):
+        commits.latest()
+    assert commits.latest_seq() == 1
+    delete_volume(store, volume)
+    assert list(list_volumes(store, "main")) == []
+    with pytest.raises(NotFoundError, match="deleted"):
+        commits.latest_seq()
 
 
 def test_a_commit_number_is_taken_once_and_a_lost_answer_is_recognised(store: Store) -> None:

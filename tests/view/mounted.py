@@ -1,6 +1,7 @@
 """A view in-process: paths instead of inode numbers, every call retried when nodes are missing."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,9 +25,19 @@ def new_volume(path: Path) -> tuple[Store, Volume]:
 class Mounted:
     """Takes the kernel's part: looks names up, keeps files open, forgets."""
 
-    def __init__(self, store: Store, volume: Volume, path: Path, key: str, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        volume: Volume,
+        path: Path,
+        key: str,
+        options: Options | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.path = path
-        self.view: View = open_view(store, volume, key, path / f"{key}.json", options or Options())
+        state = path / f"{key}.json"
+        self.view: View = open_view(store, volume, key, state, options or Options(), clock_ns=clock_ns)
 
     async def do(self, call: Callable[[], T]) -> T:
         while True:

@@ -85,6 +85,7 @@ class Place:
         os.rename(temporary, self.state)
 
     def remove(self) -> None:
+        self.state.unlink(missing_ok=True)  # before the lock: who waits for that would take the view for a kept one
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

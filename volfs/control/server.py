@@ -52,11 +52,11 @@ async def _answer(stream: trio.SocketStream, verbs: Verbs) -> None:
 
 async def _answer_one(stream: trio.SocketStream, verbs: Verbs) -> None:
     try:
-        _check_peer(stream)
+        asker = _checked_peer(stream)
         line = await _line(stream)
         if line:
             request = protocol.decode_request(line)
-            answer = await _run(stream, verbs, request)
+            answer = await _run(stream, verbs, request, asker)
         else:
             return
     except (Error, OSError) as error:
@@ -67,13 +67,13 @@ async def _answer_one(stream: trio.SocketStream, verbs: Verbs) -> None:
         return  # hung up
 
 
-async def _run(stream: trio.SocketStream, verbs: Verbs, request: protocol.Request) -> bytes:
+async def _run(stream: trio.SocketStream, verbs: Verbs, request: protocol.Request, asker: int) -> bytes:
     """The answer; progress is sent while it is waited for. Nobody who reads slowly, or not at all, holds up a verb."""
     async with trio.open_nursery() as nursery:
         if request.progress:
             nursery.start_soon(_tell_progress, stream, verbs)
         try:
-            return protocol.encode_answer(await verbs.run(request.verb, request.args))
+            return protocol.encode_answer(await verbs.run(request.verb, request.args, asker))
         except (Error, OSError) as error:
             return protocol.encode_error(error)
         except Exception as error:  # noqa: BLE001 - a bug in one verb must not end the mount
@@ -113,8 +113,9 @@ async def _line(stream: trio.SocketStream) -> bytes:
     return data.partition(b"\n")[0] if b"\n" in data else b""
 
 
-def _check_peer(stream: trio.SocketStream) -> None:
-    """Only the daemon's user and root may ask, whatever the socket's mode has become."""
-    _, uid, _ = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+def _checked_peer(stream: trio.SocketStream) -> int:
+    """The asker's pid. Only the daemon's user and root may ask, whatever the socket's mode has become."""
+    pid, uid, _ = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, os.geteuid()):
         raise InvalidError("only the owner of a mount may control it")
+    return int(pid)

@@ -27,7 +27,7 @@ class Target(Protocol):
 
     async def commit(self, message: str) -> CommitReport: ...
 
-    async def reload(self, *, discard: bool) -> ReloadReport: ...
+    async def reload(self, *, discard: bool, asker: int) -> ReloadReport: ...
 
     async def unmount(self, action: str, *, lazy: bool) -> CommitReport | None: ...
 
@@ -40,7 +40,7 @@ class Verbs:
         self.last_error: str | None = None
         self._running = 0
         self._idle = trio.Event()
-        self._verbs: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+        self._verbs: dict[str, Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]] = {
             "status": self._status,
             "commit": self._commit,
             "reload": self._reload,
@@ -63,13 +63,15 @@ class Verbs:
             self._idle = trio.Event()
             await self._idle.wait()
 
-    async def run(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Raises InvalidError for an unknown verb or argument, and what the verb raises."""
+    async def run(self, verb: str, args: dict[str, Any], asker: int = 0) -> dict[str, Any]:
+        """*asker* is the pid of a command that asks for somebody else, 0 for none.
+
+        Raises InvalidError for an unknown verb or argument, and what the verb raises."""
         function = self._verbs.get(verb)
         if function is None:
             raise InvalidError(f"unknown verb {verb!r}; known are {', '.join(self._verbs)}")
         try:
-            answer = await function(args)
+            answer = await function(args, asker)
         except Exception as error:
             self.last_error = failure_of(error).message
             raise
@@ -82,19 +84,19 @@ class Verbs:
         now = self._target.progress
         return None if now is None else _plain(now)
 
-    async def _status(self, args: dict[str, Any]) -> dict[str, Any]:
+    async def _status(self, args: dict[str, Any], asker: int) -> dict[str, Any]:
         return {**await self._target.status(), "progress": self.progress(), "last_error": self.last_error}
 
-    async def _commit(self, args: dict[str, Any]) -> dict[str, Any]:
+    async def _commit(self, args: dict[str, Any], asker: int) -> dict[str, Any]:
         message = _argument(args, "message", "")
         if len(message) > MAX_MESSAGE:
             raise InvalidError(f"a commit message has at most {MAX_MESSAGE} characters")
         return _plain(await self._target.commit(message))
 
-    async def _reload(self, args: dict[str, Any]) -> dict[str, Any]:
-        return _plain(await self._target.reload(discard=_argument(args, "discard", False)))
+    async def _reload(self, args: dict[str, Any], asker: int) -> dict[str, Any]:
+        return _plain(await self._target.reload(discard=_argument(args, "discard", False), asker=asker))
 
-    async def _unmount(self, args: dict[str, Any]) -> dict[str, Any]:
+    async def _unmount(self, args: dict[str, Any], asker: int) -> dict[str, Any]:
         action = _argument(args, "action", "")
         if action not in ("", "keep", "commit", "discard"):
             raise InvalidError(f"action {action!r}: one of keep, commit, discard")

@@ -40,6 +40,8 @@ def run(request: MountRequest) -> str:
     ended. Raises Error."""
     request = replace(request, mountpoint=normal_path(request.mountpoint))
     check_sub_path(request.sub_path)
+    if "ro" in request.fuse_options:
+        raise InvalidError("-o ro would hide from the view that it cannot change; give --read-only")
     _check_place(request)
     at.check(request.mountpoint, nonempty=request.nonempty)
     if request.foreground:

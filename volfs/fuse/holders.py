@@ -33,6 +33,13 @@ def holders(device: tuple[int, int]) -> list[tuple[int, int, str]]:
     return found
 
 
+def without_heir(found: list[tuple[int, int, str]], pid: int) -> list[tuple[int, int, str]]:
+    """Of holders, all but process *pid* where another has the same inode: a command that a shell runs inherits what the
+    shell has open, and is gone when its message is read."""
+    others = {ino for ino, holder, _ in found if holder != pid}
+    return [holder for holder in found if holder[1] != pid or holder[0] not in others]
+
+
 def working_in(mountpoint: str) -> list[tuple[int, str]]:
     """(pid, command) of the processes whose working or root directory is at or below *mountpoint*, by its path."""
     found = []

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from volfs.control.verbs import Verbs
 from volfs.exception import BusyError, Error, ExecutionError, NotFoundError
 from volfs.fuse import mountpoint as at
 from volfs.fuse.device import Device, open_device
-from volfs.fuse.holders import device_of, holders, mounted_at, mounted_below, working_in
+from volfs.fuse.holders import device_of, holders, mounted_at, mounted_below, without_heir, working_in
 from volfs.fuse.inband import InBand
 from volfs.fuse.loop import Turns
 from volfs.fuse.operations import Operations
@@ -225,7 +225,7 @@ class Mount:
     @property
     def clean(self) -> bool:
         """Whether nothing uncommitted is left."""
-        return not self._view.core.inodes.dirty
+        return not self._view.changed
 
     # --- verbs
 
@@ -236,7 +236,8 @@ class Mount:
     async def status(self) -> dict[str, Any]:
         """Of a volume that was deleted, or whose store is away, too: `latest` is None then, `store_error` says why.
 
-        `volume` is its name now, as far as known, `names` those it had since it was mounted.
+        `volume` is its name now, as far as known, `names` those it had since it was mounted. `changes` counts all
+        changed inodes, `dirty_files` those that are no directory.
         """
         view, request = self._view, self._request
         found = await trio.to_thread.run_sync(self._holders)
@@ -258,6 +259,7 @@ class Mount:
             "latest": stored.latest,
             "deleted": stored.deleted,
             "store_error": stored.error,
+            "changes": len(view.changed),
             "dirty_files": view.dirty_files,
             "dirty_bytes": sum(live.allocated for live in view.core.inodes.dirty.values() if live.is_file),
             "staging_bytes": view.staged_bytes,
@@ -293,8 +295,9 @@ class Mount:
     async def commit(self, message: str) -> CommitReport:
         return await self._view.commit(message, self._flush)
 
-    async def reload(self, *, discard: bool) -> ReloadReport:
-        report = await reload(self._view, self._kernel, discard=discard)
+    async def reload(self, *, discard: bool, asker: int) -> ReloadReport:
+        kernel = replace(self._kernel, holders=lambda: without_heir(self._holders(), asker))
+        report = await reload(self._view, kernel, discard=discard)
         self._prefetch.wake()
         return report
 

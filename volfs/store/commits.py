@@ -31,6 +31,17 @@ class Commits:
             # Listed, and not there: records are never removed, so the listing was damaged on the way.
         raise DamageError(f"volume {self._name}: {key} is listed among its commits and is none; run volfs fsck")
 
+    def latest_seq(self) -> int:
+        """The number of the last commit, 0 when there is none; from its key alone when its record is damaged."""
+        try:
+            latest = self.latest()
+        except DamageError:
+            seq = keys.commit_seq(self._backend.first(keys.commits(self._volume_id)) or "")
+            if not seq:
+                raise
+            return seq
+        return latest.seq if latest is not None else 0
+
     def get(self, seq: int) -> CommitRecord | None:
         """Commit *seq*; None when there is no such. One GET."""
         record = self._record(seq)

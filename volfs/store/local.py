@@ -15,7 +15,10 @@ _PARTS = frozenset(("", ".", ".."))  # names that no part of a key has
 
 
 class Local:
-    """A backend. Raises StoreError where the directory refuses, OSError (ENOSPC, EIO) where the disk does."""
+    """A backend. Raises StoreError where the directory refuses, OSError (ENOSPC, EIO) where the disk does.
+
+    Its `filename` is the store or something in it.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -70,6 +73,8 @@ class Local:
             raise NotFoundError(f"no object {key} in {self.root}") from error
         except PermissionError as error:
             raise self._refused(error) from error
+        except OSError as error:
+            raise self._named(error) from error
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         try:
@@ -78,6 +83,8 @@ class Local:
             raise NotFoundError(f"no object {key} in {self.root}") from error
         try:
             return os.pread(fd, length, offset)
+        except OSError as error:
+            raise self._named(error) from error
         finally:
             os.close(fd)
 
@@ -148,8 +155,10 @@ class Local:
             while rest:
                 rest = rest[os.write(fd, rest) :]
             os.fsync(fd)
-        except BaseException:
+        except BaseException as error:
             path.unlink()
+            if isinstance(error, OSError):
+                raise self._named(error) from error
             raise
         finally:
             os.close(fd)
@@ -167,6 +176,10 @@ class Local:
             return
         sync_directory(path.parent)
 
+    def _named(self, error: OSError) -> OSError:
+        """The same error of this store: of a descriptor it names no file."""
+        return OSError(error.errno, error.strerror, str(self.root))
+
     def _refused(self, error: OSError) -> StoreError:
         return StoreError(f"the store {self.root} refuses access ({os.strerror(error.errno or errno.EACCES)})")
 
@@ -175,5 +188,7 @@ def sync_directory(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(fd)

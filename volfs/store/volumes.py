@@ -207,11 +207,10 @@ def rename_volume(store: Store, volume: Volume, new_name: str) -> Volume:
 
 
 def delete_volume(store: Store, volume: Volume) -> None:
-    """Ends the commit log, then frees the name. The data stays until a gc."""
+    """Ends the commit log, whether its records can be read or not, then frees the name. The data stays until a gc."""
     commits = Commits(store.backend, volume.id, volume.name)
     while True:
-        latest = commits.latest()
-        seq = latest.seq if latest is not None else 0
+        seq = commits.latest_seq()
         record = CommitRecord(
             seq=seq + 1,
             parent=seq,

@@ -90,10 +90,10 @@ def open_view(
         kernel_times=options.kernel_times,
     )
     view = View(store, volume, core, target, base, state, options)
-    if inodes.dirty:
-        view.resumed = Resumed(len(inodes.dirty), base.seq, latest.seq if latest is not None else 0)
     check_root(view, root)
     settle_root(view)
+    if view.changed:
+        view.resumed = Resumed(len(view.changed), base.seq, latest.seq if latest is not None else 0)
     inodes.load = nodes
     save_base(state, base)
     return view

@@ -9,6 +9,7 @@ import trio
 from volfs.exception import BusyError, Error
 from volfs.format.names import shown
 from volfs.format.root import decode_root
+from volfs.tree import lookup
 from volfs.tree.want import Missing
 from volfs.view.changes import Changes, changes_between
 from volfs.view.gate import Gate
@@ -99,7 +100,7 @@ def _busy(view: View, holders: list[tuple[int, int, str]]) -> BusyError:
 
 
 async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadReport, Changes]:
-    old = view.base.seq
+    old, old_root = view.base.seq, view.root_ino
     committed: CommitReport | None = None
     dropped = Changes()
     discarded = 0
@@ -108,8 +109,9 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadR
             await trio.to_thread.run_sync(_refuse_deleted, view)
             with contextlib.suppress(Error):  # what cannot be stored is thrown away with the rest
                 await trio.to_thread.run_sync(kernel.flush)
-            discarded += len(view.core.inodes.dirty)
+            discarded += len(view.changed)
             _discard(view, dropped)
+            await _settle(view)
         else:
             made = await view.commit_locked("", kernel.flush)
             committed = made if made.seq is not None else committed
@@ -122,6 +124,10 @@ async def _reload(view: View, kernel: Kernel, *, discard: bool) -> tuple[ReloadR
     changes.entries |= dropped.entries
     for ino, names in dropped.files.items():
         changes.files[ino] = changes.files.get(ino, set()) | names
+    if view.root_ino != old_root:  # a sub_path that this view alone had; to the kernel its root is the one it was
+        known = {name for parent, name in changes.entries if parent == old_root} | await _names_of_root(view)
+        changes.entries |= {(view.root_ino, name) for name in known}
+        changes.inodes.add(view.root_ino)
     report = ReloadReport(
         old=old, new=view.base.seq, changed=changes.names, committed=committed, discarded_files=discarded
     )
@@ -178,12 +184,23 @@ async def _move(view: View) -> Changes | None:
     core.journal.era += 1
     with trio.CancelScope(shield=True):
         await trio.to_thread.run_sync(save_base, view.state, base)
+    await _settle(view)
+    return changes
+
+
+async def _settle(view: View) -> None:
     while True:
         try:
-            settle_root(view)
-            return changes
+            return settle_root(view)
         except Missing as missing:
             await view.fetch(missing)
+
+
+async def _names_of_root(view: View) -> set[bytes]:
+    top = view.core.inodes.base_of(view.root_ino).top
+    if top is None:
+        return set()
+    return await trio.to_thread.run_sync(lambda: {name for _, name, _ in lookup.scan(view.target.load, top)})
 
 
 def _discard(view: View, dropped: Changes) -> None:

@@ -9,7 +9,7 @@ from volfs.format.root import Root
 from volfs.tree import lookup
 from volfs.view.core import Caller
 from volfs.view.live import Live
-from volfs.view.view import View
+from volfs.view.view import SUB_PATH_MODE, View
 
 
 def check_root(view: View, root: Root) -> None:
@@ -27,7 +27,10 @@ def check_root(view: View, root: Root) -> None:
 
 
 def settle_root(view: View) -> None:
-    """Resolves sub_path, by path; makes what is missing of it in a view that may be written."""
+    """Resolves sub_path, by path; makes what is missing of it in a view that may be written.
+
+    What it makes is no change of the user: see `View.changed`.
+    """
     core = view.core
     inodes = core.inodes
     here = inodes.root.dir.ino
@@ -38,7 +41,7 @@ def settle_root(view: View) -> None:
             if core.numbers.empty:
                 core.numbers.offer(*view.target.claims.claim())
             owner = Caller(view.volume.uid, view.volume.gid)
-            found = inodes.live[view.names.mkdir(here, name, 0o755, owner).ino]
+            found = inodes.live[view.names.mkdir(here, name, SUB_PATH_MODE, owner).ino]
             inodes.known.forget(found.ino, 1)
         if not isinstance(found, Live):
             inodes.touch_entry(here, name, found)

@@ -7,13 +7,15 @@ call again. Only fetching, fsync, commit and reload suspend. All calls come from
 """
 
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 from msgspec import Struct
 
+from volfs.format.entry import Inode
 from volfs.format.ids import commit_token
 from volfs.format.record import CommitRecord
 from volfs.store.store import Store
@@ -27,10 +29,13 @@ from volfs.view.files import Files, assemble
 from volfs.view.freeze import finish, freeze, thaw
 from volfs.view.gate import Gate
 from volfs.view.listing import Listing
+from volfs.view.live import Live
 from volfs.view.namespace import Namespace
 from volfs.view.publish import Target
 from volfs.view.reports import CommitReport, Progress, Resumed
 from volfs.view.state import Base, save_base
+
+SUB_PATH_MODE = 0o755  # of directories that are made because the sub_path is missing
 
 
 class Space(Struct, frozen=True):
@@ -133,7 +138,7 @@ class View:
         if not core.read_only:
             self._tell(Progress("flushing"))
             await trio.to_thread.run_sync(flush)
-        if not core.inodes.dirty:
+        if not self.changed:
             return CommitReport(seq=None)
         while True:
             try:
@@ -200,8 +205,37 @@ class View:
     # --- telling
 
     @property
+    def changed(self) -> Collection[Live]:
+        """The inodes with something to commit. Directories made for a sub_path that was missing count from the first
+        change in the last of them on: until then nobody has asked for them."""
+        return () if self._only_sub_path() else self.core.inodes.dirty.values()
+
+    @property
     def dirty_files(self) -> int:
-        return len(self.core.inodes.dirty)
+        """As a commit counts them: all but directories."""
+        return sum(1 for live in self.changed if live.nlink and not live.is_dir)
+
+    def _only_sub_path(self) -> bool:
+        """Whether the view's root is a new directory as `subpath.settle_root` makes it. Then nothing else changed: what
+        is above it the view does not show, and what was below it has left its mark on its times.
+        """
+        live = self.core.inodes.live
+        root = live.get(self.root_ino)
+        if not self.options.sub_path or root is None or root.base is not None or root.changes:
+            return False
+        above, at = live[root.parent], root.ctime_ns
+        set_gid = above.mode & stat.S_ISGID
+        made = Inode(
+            ino=root.ino,
+            mode=stat.S_IFDIR | set_gid | SUB_PATH_MODE,
+            uid=self.volume.uid,
+            gid=above.gid if set_gid else self.volume.gid,
+            nlink=2,
+            atime_ns=at,
+            mtime_ns=at,
+            ctime_ns=at,
+        )
+        return root.record() == made
 
     @property
     def staged_bytes(self) -> int:

@@ -215,7 +215,7 @@ def test_create_list_and_info_tell_version_and_creator_in_json(host: Host) -> No
     host.run("create", "v", "--version", "3", check=2)
     made = json.loads(host.run("create", "v", "--version", "1", "--json", "-e", "test").stdout)
     assert (made["name"], made["version"], made["environment"], made["created_by"]) == ("v", 1, "test", "root")
-    assert json.loads(host.run("list", "-e", "test", "--json").stdout) == [made]
+    assert json.loads(host.run("list", "-e", "test", "--json").stdout) == [{**made, "damaged": False}]
     assert json.loads(host.run("list", "--json").stdout) == []
     info = json.loads(host.run("info", "v", "-e", "test", "--json").stdout)
     assert made.items() <= info.items()

@@ -146,12 +146,12 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
                 raise _first(failures) from failures
         except BaseException:
             if fresh and not any(incoming.glob("*")):
-                place.remove()
                 remove_tree(incoming)
+                place.remove()
             raise
         if mount.clean:
-            place.remove()
             remove_tree(incoming)
+            place.remove()  # last: who waits for the lock finds nothing left
         else:
             place.save(replace(state, pid=0))
     finally:
@@ -181,8 +181,8 @@ def commit_kept(place: Place, state: MountState) -> CommitReport:
         options = Options(state.read_only, check_sub_path(state.sub_path))
         view = open_view(store, volume, place.directory.name, place.base, options)
         report: CommitReport = trio.run(view.commit, "", lambda: None)
-        place.remove()
         remove_tree(store.work / place.directory.name)
+        place.remove()
         return report
     finally:
         os.close(lock)

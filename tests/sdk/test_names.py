@@ -13,6 +13,8 @@ import volfs
 from tests.sdk.forms import Form, Handle
 from volfs.exception import AlreadyExistsError, InvalidError, NotFoundError
 from volfs.format import ids
+from volfs.sdk import ephemeral
+from volfs.store import keys
 from volfs.store.volumes import delete_volume, load_volume
 
 BAD_NAMES = ["", "a b", "a/b", "ü", "x" * 65, ".", "..", "vo-" + "a" * 22, "name\n"]
@@ -115,8 +117,8 @@ def test_create_options_are_accepted(form: Form, client: volfs.Client) -> None:
     vol = form.Volume.from_name("v", create_if_missing=True, create_options=options, client=client)
     assert form(vol.hydrate) is vol
     form(form.Volume.objects.create, "w", experimental_options={"x": 1}, client=client)
-    with form.block(form.Volume.ephemeral(client, None, 2, options)) as ephemeral:
-        assert form(ephemeral.listdir, "/") == []
+    with form.block(form.Volume.ephemeral(client, None, 2, options)) as vol:
+        assert form(vol.listdir, "/") == []
 
 
 # --- from_id
@@ -198,6 +200,20 @@ def test_an_ephemeral_volume_that_somebody_deletes_is_no_error_at_the_end(client
     with volfs.Volume.ephemeral(client) as vol, volfs.Volume.ephemeral(client, version=1) as other:
         assert vol.object_id != other.object_id
         delete_volume(client.store(), load_volume(client.store(), vol.object_id))
+
+
+def test_a_heartbeat_tells_that_an_ephemeral_volume_is_used(
+    form: Form, client: volfs.Client, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ephemeral.HEARTBEAT_S == 300
+    monkeypatch.setattr(ephemeral, "HEARTBEAT_S", 0.02)
+    with form.block(form.Volume.ephemeral(client)) as vol:
+        beats = place / "store" / keys.heartbeat(vol.object_id)
+        first = beats.read_bytes()
+        deadline = time.monotonic() + 10
+        while beats.read_bytes() == first:
+            assert time.monotonic() < deadline
+    assert not beats.exists()
 
 
 def test_ephemeral_refuses_what_can_never_work(client: volfs.Client) -> None:

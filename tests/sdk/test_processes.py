@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import volfs
+from tests.s3 import Weed
+from volfs.exception import ExecutionError
 from volfs.store.store import Store
 
 MIB = 1 << 20
@@ -159,6 +161,30 @@ def test_processes_of_a_pool_share_a_volume(store: Path, v: volfs.Volume, method
     assert os.getpid() not in pids
     assert sorted(entry.path for entry in v.listdir("/")) == sorted(["first", *names])
     assert len({v.stat(name).inode for name in names}) == 20
+
+
+def test_an_object_store_used_before_a_fork_is_a_clear_error_in_the_child_and_no_hang(
+    weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOLFS_STORE", weed.url(f"fork-{os.urandom(4).hex()}"))
+    monkeypatch.setenv("VOLFS_CACHE", str(tmp_path / "cache"))
+    with volfs.Client() as client:
+        vol = volfs.Volume.from_name("v", create_if_missing=True, client=client)
+        vol.write_file("first", "x")
+
+        def child() -> None:
+            for call in (
+                lambda: vol.listdir("/"),
+                lambda: vol.write_file("f", "y"),
+                lambda: list(vol.read_file("first")),
+            ):
+                with pytest.raises(ExecutionError, match="spawn"):
+                    call()
+
+        in_child(child)
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pool.submit(work, "spawned").result()
+        assert [entry.path for entry in vol.listdir("/")] == ["first", "spawned"]
 
 
 # --- memory

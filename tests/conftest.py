@@ -93,12 +93,16 @@ class Host:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests of a module with STORES run on each of them; those marked `local_store` on a directory only."""
+    """Tests of a module with STORES run on each of them; those marked `local_store` on a directory only.
+
+    Those on S3 are not part of `make quick`.
+    """
     if "host" in metafunc.fixturenames:
         stores = getattr(metafunc.module, "STORES", ("file",))
         if metafunc.definition.get_closest_marker("local_store"):
             stores = ("file",)
-        metafunc.parametrize("host", stores, indirect=True, ids=None if len(stores) > 1 else [""])
+        params = [pytest.param(store, marks=pytest.mark.slow if store == "s3" else ()) for store in stores]
+        metafunc.parametrize("host", params, indirect=True, ids=None if len(stores) > 1 else [""])
 
 
 @pytest.fixture

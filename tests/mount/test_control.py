@@ -128,6 +128,7 @@ def test_too_many_connections_end_no_mount(host: Host) -> None:
     assert json.loads(host.run("status", point, "--json").stdout)["pid"] == pid
 
 
+@pytest.mark.slow
 def test_status_does_not_wait_for_a_daemon_that_is_stopped(host: Host) -> None:
     stuck, well = host.mount("stuck"), host.mount("well")
     pid = host.pid_of(stuck)

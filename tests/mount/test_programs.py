@@ -139,6 +139,7 @@ def test_sqlite_with_many_small_transactions(host: Host) -> None:
     everywhere(host, point, check)
 
 
+@pytest.mark.slow
 def test_a_virtual_environment_works_on_a_mount(host: Host) -> None:
     point = host.mount()
     sh(f"'{sys.executable}' -m venv env && env/bin/pip --version && env/bin/python -c 'import json'", point)

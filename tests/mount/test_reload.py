@@ -108,6 +108,7 @@ def test_a_working_directory_that_moved_has_its_new_path(host: Host) -> None:
     child.communicate("\n")
 
 
+@pytest.mark.slow
 def test_reloads_under_lookups_creates_and_syncs_neither_deadlock_nor_mix(host: Host) -> None:
     """A file's length tells its content: every reader sees one state or the other."""
     one, other = two(host)

@@ -79,11 +79,12 @@ def test_a_volume_that_is_not_mounted_here_is_told(form: Form, host: Host, here:
     assert [vol.name for vol in volfs.Volume.objects.list(client=here)] == ["other", "v"]
 
 
+@pytest.mark.slow
 def test_another_volumes_mount_that_hangs_hangs_nobody(
     host: Host, here: volfs.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where no store answers, and the mounts are asked whose they are."""
-    monkeypatch.setattr(mounts, "_PATIENCE_S", 2)
+    monkeypatch.setattr(mounts, "_PATIENCE_S", 5)
     point, hung = host.mount(), host.mount("hung", volume="w")
     away = volfs.Client(host.path / "no-store")
     daemon = host.pid_of(hung)

@@ -20,6 +20,8 @@ from tests.s3 import Weed
 
 STORES = ("s3",)
 
+pytestmark = pytest.mark.slow
+
 
 def status(host: Host, point: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(host.run("status", point, "--json").stdout)

@@ -27,6 +27,8 @@ SAYS = {
     "upload_and_stream": r"40 shards, 20000 records, sum \d+, as uploaded: True\n",
 }
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SAYS)

@@ -30,6 +30,8 @@ from fsspec.tests import abstract
 import volfs
 from volfs.sdk.fsspec import VolfsFileSystem
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ SAYS = {
     "options": "Read-only file system\n['data']\n",
 }
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_program_is_run() -> None:
     assert {path.stem for path in PROGRAMS.glob("[!_]*.py")} == set(SAYS)

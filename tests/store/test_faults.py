@@ -14,6 +14,8 @@ from volfs.exception import DamageError, Error
 
 RATE = 0.15
 
+pytestmark = pytest.mark.slow
+
 
 def client_of(weed: Weed, proxy: Proxy, path: Path, prefix: str, cache: str = "cache", limit_s: float = 60) -> Client:
     return Client(weed.url(prefix, proxy.endpoint), cache_dir=path / cache, timeout_s=limit_s)

@@ -6,15 +6,14 @@ import fcntl
 import io
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
 from struct import Struct
 from typing import IO, Any, NamedTuple
 
 from volfs.exception import InvalidError
 from volfs.format.entry import Extent, Inode, Ref, decode_ref, encode_ref
 from volfs.format.hashing import BlockHash
+from volfs.sdk.ahead import in_order
 from volfs.sdk.session import Session, Snapshot
 from volfs.tree import lookup
 from volfs.tree.draft import Path
@@ -127,17 +126,7 @@ def read_chunks(snapshot: Snapshot, inode: Inode, start: int, end: int) -> Itera
         yield from (read_range(snapshot, inode, first, last) for first, last in pieces)
         return
     threads = snapshot.session.threads()
-    ahead: deque[Future[bytes]] = deque()
-    try:
-        for first, last in pieces:
-            ahead.append(threads.submit(read_range, snapshot, inode, first, last))
-            if len(ahead) > _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        for future in ahead:
-            future.cancel()
+    yield from in_order(threads, lambda piece: read_range(snapshot, inode, *piece), pieces, ahead=_AHEAD)
 
 
 def read_range(snapshot: Snapshot, inode: Inode, start: int, end: int) -> bytes:
@@ -263,21 +252,7 @@ def _each(
     if len(pieces) < 2:
         yield from (put(*piece) for piece in pieces)
         return
-    threads = session.threads()
-    ahead: deque[Future[tuple[int, int]]] = deque()
-    try:
-        for piece in pieces:
-            ahead.append(threads.submit(put, *piece))
-            if len(ahead) > _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        for future in ahead:
-            future.cancel()
-        for future in ahead:
-            if not future.cancelled():
-                future.exception()
+    yield from in_order(session.threads(), lambda piece: put(*piece), pieces, ahead=_AHEAD, settle=True)
 
 
 def _holds(fd: int, start: int, extent: Extent, digest: BlockHash) -> bool:

@@ -152,7 +152,10 @@ SAMPLES: dict[str, Sample] = {
         summed=True,
     ),
     "segment-header": Sample(
-        segment.Header(PACK, 7), lambda header: segment.encode_header(*header), segment.decode_header, summed=True
+        segment.Header(PACK, 7),
+        lambda header: segment.encode_header(header.pack, header.number, continues=header.continues),
+        segment.decode_header,
+        summed=True,
     ),
     "note": Sample(NOTE, encode_note, lambda data: decode_note(data, Note, "a note"), summed=True),
     **{f"record-{name}": Sample(value, encode_record, decode_record) for name, value in RECORDS.items()},

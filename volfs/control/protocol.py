@@ -110,5 +110,5 @@ def decode_progress(line: bytes) -> dict[str, Any] | None:
 def _decoded(line: bytes) -> Answer:
     try:
         return msgspec.json.decode(line, type=Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise exception.ExecutionError("the daemon's answer cannot be read; see its log") from error

@@ -13,15 +13,14 @@ import msgspec
 from xxhash import xxh3_128_hexdigest
 
 from volfs.exception import DamageError, ExecutionError, NotFoundError
+from volfs.format.note import Summed, decode_summed, encode_summed
 
-_VERSION = 1
 _LINKS = 40  # the kernel follows as many
 
 
-class MountState(msgspec.Struct, frozen=True, kw_only=True):
+class MountState(Summed, frozen=True, kw_only=True):
     """*pid* 0: kept, but not mounted."""
 
-    version: int = _VERSION
     store: str
     environment: str
     volume_id: str
@@ -31,7 +30,7 @@ class MountState(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = False
     pid: int = 0
     started_ns: int = 0
-    options: dict[str, str | int | float | bool | None] = {}
+    options: dict[str, str | int | float | bool | None] = msgspec.field(default_factory=dict)
 
 
 def view_key(store: str, volume_id: str, mountpoint: str) -> str:
@@ -73,15 +72,14 @@ class Place:
     def load(self) -> MountState | None:
         """None when there is no such file. Raises DamageError."""
         try:
-            return msgspec.json.decode(self.state.read_bytes(), type=MountState)
-        except FileNotFoundError:
+            data = self.state.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except msgspec.DecodeError as error:
-            raise DamageError(f"{self.state} cannot be read: {error}") from error
+        return decode_summed(data, MountState, str(self.state))
 
     def save(self, state: MountState) -> None:
         temporary = self.state.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(state) + b"\n")
+        temporary.write_bytes(encode_summed(state))
         os.rename(temporary, self.state)
 
     def remove(self) -> None:
@@ -98,14 +96,26 @@ def _taken(fd: int) -> bool:
 
 
 def places(state_dir: Path) -> Iterator[tuple[Place, MountState]]:
-    """All kept views, mounted or not."""
+    """All kept views, mounted or not. One whose state is damaged stands in nobody's way: `damaged` tells of those."""
     if not state_dir.is_dir():
         return
     for directory in sorted(state_dir.iterdir()):
         place = Place(directory)
-        state = place.load()
+        try:
+            state = place.load()
+        except DamageError:
+            continue
         if state is not None:
             yield place, state
+
+
+def damaged(state_dir: Path) -> Iterator[tuple[Place, DamageError]]:
+    """The views whose state cannot be read."""
+    for directory in sorted(state_dir.iterdir()) if state_dir.is_dir() else []:
+        try:
+            Place(directory).load()
+        except DamageError as error:
+            yield Place(directory), error
 
 
 def find(state_dir: Path, path: str) -> tuple[Place, MountState]:

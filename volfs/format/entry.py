@@ -15,6 +15,9 @@ from volfs.exception import DamageError
 MAX_INLINE_EXTENTS = 16  # more are a file index: one changed block of a 1 TB file rewrites one path
 MAX_SYMLINK_BYTES = 4095
 MAX_XATTRS = 4096
+MAX_XATTR_BYTES = 65_536  # XATTR_SIZE_MAX of linux/limits.h: no larger value can have been set
+MAX_STORED_BYTES = 16 << 20  # of a block or node; a reader makes room for no more, whatever a reference says
+MAX_COUNT = 1 << 63  # sums and sizes are below: what adds two of them fits into 64 bits
 ROOT_INO = 1
 
 
@@ -109,6 +112,8 @@ _XATTR = Layout("<BI")
 
 REF_BYTES = _REF.size
 EXTENT_BYTES = _EXTENT.size
+LINK_BYTES = _LINK.size
+INODE_BYTES = _INODE.size  # at least: what its form and attributes add is behind
 
 _EXTENTS, _INDEX, _SYMLINK, _DIRECTORY, _EMPTY_DIRECTORY, _SPECIAL = range(6)
 
@@ -128,7 +133,13 @@ def decode_ref(data: bytes | memoryview, at: int = 0) -> Ref:
     ref = Ref(*_unpack(_REF, data, at))
     if ref.codec != 0 or ref.stored != ref.length:
         raise DamageError(f"reference with unknown codec {ref.codec}: written by a newer volfs?")
+    if not _is_place(ref.offset, ref.stored):
+        raise DamageError(f"a reference to {ref.stored} bytes at {ref.offset} of a pack, which cannot be")
     return ref
+
+
+def _is_place(offset: int, stored: int) -> bool:
+    return 0 < stored <= MAX_STORED_BYTES and offset < MAX_COUNT - MAX_STORED_BYTES
 
 
 def encode_extent(extent: Extent) -> bytes:
@@ -140,7 +151,14 @@ def encode_extent(extent: Extent) -> bytes:
 
 def decode_extent(data: bytes | memoryview, at: int = 0) -> Extent:
     offset, length, start, pack, place, stored, whole, codec, digest = _unpack(_EXTENT, data, at)
-    if codec != 0 or stored != whole or length == 0 or start + length > whole or offset + length >= 1 << 63:
+    if (
+        codec != 0
+        or stored != whole
+        or length == 0
+        or start + length > whole
+        or offset + length >= 1 << 63
+        or not _is_place(place, stored)
+    ):
         raise DamageError("a file extent is not within its block")
     return Extent(offset, length, Ref(pack, place, stored, whole, codec, digest), start)
 
@@ -206,7 +224,7 @@ def _decode_inode(data: bytes | memoryview) -> Inode:
         _INODE.unpack_from(data)
     )
     kind = stat.S_IFMT(mode)
-    if ino == 0 or size >= 1 << 63 or form not in _FORMS.get(kind, ()):
+    if ino == 0 or size >= 1 << 63 or allocated >= MAX_COUNT or mode > 0xFFFF or form not in _FORMS.get(kind, ()):
         raise DamageError(f"inode {ino}: a record that cannot be (mode {mode:o}, form {form}, size {size})")
     at = _INODE.size
     extents: tuple[Extent, ...] = ()
@@ -223,6 +241,8 @@ def _decode_inode(data: bytes | memoryview) -> Inode:
     elif form in (_DIRECTORY, _EMPTY_DIRECTORY):
         subdirs, entries, files, total = _DIR.unpack_from(data, at)
         at += _DIR.size
+        if subdirs >= 1 << 31 or entries >= MAX_COUNT or files >= MAX_COUNT or total >= MAX_COUNT:
+            raise DamageError(f"inode {ino}: a directory with counts that cannot be")
         if form == _DIRECTORY:
             top = decode_ref(data, at)
             at += REF_BYTES
@@ -280,7 +300,7 @@ def directory_sums_of(record: bytes, at: int = 0) -> tuple[int, int, int, int] |
     """(subdirs, entries, files, bytes) of an encoded directory; None for everything else."""
     if int.from_bytes(record[at + 48 : at + 52], "little") & 0o170000 != stat.S_IFDIR:
         return None
-    return _DIR.unpack_from(record, at + _INODE.size)
+    return _unpack(_DIR, record, at + _INODE.size)
 
 
 def check_extents(ino: int, extents: tuple[Extent, ...]) -> None:
@@ -298,8 +318,9 @@ def _decode_xattrs(ino: int, data: bytes | memoryview, at: int) -> tuple[tuple[b
         name_bytes, value_bytes = _XATTR.unpack_from(data, at)
         at += _XATTR.size
         end = at + name_bytes + value_bytes
-        if end > len(data) or not name_bytes or len(found) >= MAX_XATTRS:
+        name = bytes(data[at : at + name_bytes])
+        if end > len(data) or not name or b"\0" in name or value_bytes > MAX_XATTR_BYTES or len(found) >= MAX_XATTRS:
             raise DamageError(f"inode {ino}: extended attributes that cannot be")
-        found.append((bytes(data[at : at + name_bytes]), bytes(data[at + name_bytes : end])))
+        found.append((name, bytes(data[at + name_bytes : end])))
         at = end
     return tuple(found)

@@ -7,6 +7,7 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PACK_BYTES = 16
 
 _VOLUME = re.compile(r"vo-[0-9A-Za-z]{22}")
+_FAMILY = re.compile(r"fa-[0-9A-Za-z]{22}")
 
 
 def _letters(random: bytes) -> str:
@@ -35,6 +36,10 @@ def commit_token(random: bytes) -> str:
 
 def is_volume_id(text: str) -> bool:
     return _VOLUME.fullmatch(text) is not None
+
+
+def is_family_id(text: str) -> bool:
+    return _FAMILY.fullmatch(text) is not None
 
 
 def pack_id(time_ns: int, random: bytes) -> bytes:

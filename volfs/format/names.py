@@ -27,6 +27,11 @@ def _checked(what: str, name: str) -> str:
     return name
 
 
+def is_name(name: bytes) -> bool:
+    """Whether a file can have this name."""
+    return 0 < len(name) <= 255 and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+
+
 def shown(path: bytes) -> str:
     """A name or path as text on one line: what is not UTF-8, or cannot be printed, as escapes (`\\xff`, `\\n`)."""
     text = path.decode("utf-8", "backslashreplace")

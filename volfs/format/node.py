@@ -18,12 +18,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import accumulate
+from operator import sub
 from struct import Struct as Layout
 from typing import NamedTuple
 
 from volfs.exception import DamageError
 from volfs.format.entry import (
+    EXTENT_BYTES,
+    INODE_BYTES,
+    LINK_BYTES,
+    MAX_COUNT,
     REF_BYTES,
+    ROOT_INO,
     Entry,
     Extent,
     Inode,
@@ -41,6 +47,7 @@ from volfs.format.entry import (
     encode_ref,
 )
 from volfs.format.hashing import name_hash
+from volfs.format.names import is_name
 
 SPLIT_BYTES = 64 * 1024  # a node above this is split,
 JOIN_BYTES = 16 * 1024  # one below this is joined with its neighbour
@@ -51,12 +58,20 @@ _MAGIC = b"VFN1"
 _HEADER = Layout("<4sBBHII")
 _SUMS = Layout("<QQQQ")
 _NAMED = Layout("<BB")
+_INNER = (REF_BYTES + _SUMS.size, REF_BYTES + _SUMS.size)  # least and most bytes of a record
 
 
 class Kind(IntEnum):
     DIR = 1
     LINKS = 2
     EXTENTS = 3
+
+
+_LEAF = {  # by kind, the same of leaves
+    Kind.DIR: (_NAMED.size + 1 + LINK_BYTES, MAX_NODE_BYTES),
+    Kind.LINKS: (INODE_BYTES, MAX_NODE_BYTES),
+    Kind.EXTENTS: (EXTENT_BYTES, EXTENT_BYTES),
+}
 
 
 class Sums(NamedTuple):
@@ -103,6 +118,7 @@ class Node:
         keys = view[_HEADER.size : _HEADER.size + 8 * count].cast("Q")
         offsets = view[_HEADER.size + 8 * count : heap].cast("I")
         key_list, offset_list = keys.tolist(), offsets.tolist()
+        least, most = _INNER if level else _LEAF[kind]
         if (
             not count
             or offset_list[0] != 0
@@ -110,6 +126,8 @@ class Node:
             or offset_list != sorted(offset_list)
             or key_list != sorted(key_list)
             or (kind != Kind.DIR and len(set(key_list)) != count)
+            or min(lengths := list(map(sub, offset_list[1:], offset_list))) < least
+            or max(lengths) > most
         ):
             raise DamageError("a tree node whose table is out of order")
         return cls(Kind(kind), level, data, keys, offsets, heap)
@@ -122,9 +140,10 @@ class Node:
 
     def child(self, i: int) -> Child:
         record = self.record(i)
-        if len(record) != REF_BYTES + _SUMS.size:
-            raise DamageError("an inner tree node with a record of the wrong length")
-        return Child(self.keys[i], decode_ref(record), Sums(*_SUMS.unpack_from(record, REF_BYTES)))
+        sums = Sums(*_SUMS.unpack_from(record, REF_BYTES))
+        if max(sums) >= MAX_COUNT:
+            raise DamageError("an inner tree node with sums that cannot be")
+        return Child(self.keys[i], decode_ref(record), sums)
 
     def child_for(self, key: int) -> int:
         """Which child may hold *key*: the last whose first key is not above it (the first for smaller keys)."""
@@ -149,11 +168,17 @@ class Node:
 
     def entry(self, i: int) -> Entry:
         """Entry *i* of a directory's leaf."""
-        return decode_entry(self.record(i))[1]
+        return self.named(i)[1]
+
+    def named(self, i: int) -> tuple[bytes, Entry]:
+        """(name, entry) *i*. Raises DamageError where the name is not in its place, or is there twice."""
+        name, entry = decode_entry(self.record(i))
+        if name_hash(name) != self.keys[i] or (i and self.keys[i - 1] == self.keys[i] and self.name(i - 1) >= name):
+            raise DamageError(f"a directory entry with the name {name!r} stands at the wrong place")
+        return name, entry
 
     def entries(self, start: int = 0) -> Iterator[tuple[bytes, Entry]]:
-        for i in range(start, self.count):
-            yield decode_entry(self.record(i))
+        return map(self.named, range(start, self.count))
 
     # --- leaves of the link table and of file indexes
 
@@ -206,16 +231,22 @@ def decode_entry(record: bytes) -> tuple[bytes, Entry]:
     form, length = record[0], record[1]
     name = record[2 : 2 + length]
     rest = record[2 + length :]
-    if not length or len(name) != length or b"/" in name or b"\0" in name or name in (b".", b".."):
+    if len(name) != length or not is_name(name):
         raise DamageError(f"a directory entry has the name {name!r}, which no file can have")
     if form == 0:
-        return name, decode_inode(rest)
+        inode = decode_inode(rest)
+        if inode.ino == ROOT_INO:
+            raise DamageError(f"directory entry {name!r}: the root directory has no name")
+        return name, inode
     if form != 1 or len(rest) != 12:
         raise DamageError(f"directory entry {name!r}: a record that cannot be")
     link = decode_link(rest)
-    if stat.S_ISDIR(link.mode) or link.ino == 0:
-        raise DamageError(f"directory entry {name!r}: a hard link to a directory")
+    if link.ino in (0, ROOT_INO) or stat.S_IFMT(link.mode) not in _LINKED:
+        raise DamageError(f"directory entry {name!r}: a hard link that cannot be")
     return name, link
+
+
+_LINKED = frozenset((stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFBLK, stat.S_IFCHR))
 
 
 def entry_key(record: bytes) -> int:
@@ -228,7 +259,7 @@ def leaf_sums(kind: Kind, records: Sequence[bytes]) -> Sums:
     if kind is Kind.EXTENTS:
         return Sums(entries=len(records), bytes=sum(int.from_bytes(record[8:12], "little") for record in records))
     if kind is Kind.LINKS:
-        return Sums(len(records), 0, len(records), sum(allocated_of(record) for record in records))
+        return _bounded(Sums(len(records), 0, len(records), sum(allocated_of(record) for record in records)))
     entries, subdirs, files, total = len(records), 0, 0, 0
     for record in records:
         start = 2 + record[1]
@@ -244,13 +275,20 @@ def leaf_sums(kind: Kind, records: Sequence[bytes]) -> Sums:
             entries += below[1]
             files += below[2]
             total += below[3]
-    return Sums(entries, subdirs, files, total)
+    return _bounded(Sums(entries, subdirs, files, total))
 
 
 def child_sums(records: Sequence[bytes]) -> Sums:
     """The sums of an inner node with these records."""
     tails = b"".join([record[REF_BYTES:] for record in records])
-    return Sums(*map(sum, zip(*_SUMS.iter_unpack(tails), strict=True)))
+    return _bounded(Sums(*map(sum, zip(*_SUMS.iter_unpack(tails), strict=True))))
+
+
+def _bounded(sums: Sums) -> Sums:
+    """Raises DamageError for what no tree can hold: some record in it tells lies."""
+    if max(sums) >= MAX_COUNT or sums.subdirs >= 1 << 31:
+        raise DamageError("a tree node with sums that cannot be")
+    return sums
 
 
 __all__ = [

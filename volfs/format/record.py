@@ -1,20 +1,24 @@
-"""The record of one commit. May import: frame, exception."""
+"""The record of one commit. May import: frame, ids, exception."""
 
 import msgspec
 
 from volfs.exception import DamageError
 from volfs.format.frame import decode_frame, encode_frame
+from volfs.format.ids import PACK_BYTES
 
 _MAGIC = b"volfscm\n"
 _VERSION = 1
 COMMIT, DELETED = "commit", "deleted"
+MAX_SEQ = 10**12  # what a commit's key has room for
+MAX_RANGES = 1 << 43  # inode numbers have 64 bits, a range has 2^20 of them
 
 
 class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Commit *seq* of a volume, made on *parent* (0: the empty volume).
 
     *token* is random and tells a committer its own record. *root* is the encoded snapshot; *view_root* what the
-    committing view goes on showing, when that is another. *packs* were added by it. *inode_range*: no range of inode
+    committing view goes on showing, when that is another. *volume* is the volume's id ("" where an older volfs wrote
+    it): no other volume's record can stand in its place. *packs* were added by it. *inode_range*: no range of inode
     numbers below was free. *bytes* were staged, *stored_bytes* written by the commit itself. *kind* `deleted` ends a
     volume's log.
     """
@@ -26,6 +30,7 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     time_ns: int
     kind: str = COMMIT
     view_root: bytes | None = None
+    volume: str = ""
     host: str = ""
     message: str = ""
     packs: tuple[bytes, ...] = ()
@@ -50,8 +55,15 @@ def decode_commit(data: bytes) -> CommitRecord:
     payload = decode_frame(data, _MAGIC, _VERSION, "a commit record")
     try:
         record = _decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamageError(f"a commit record that cannot be read: {error}") from error
-    if record.seq < 1 or record.kind not in (COMMIT, DELETED):
+    if (
+        not 1 <= record.seq < MAX_SEQ
+        or not 0 <= record.parent < record.seq
+        or record.kind not in (COMMIT, DELETED)
+        or not 0 <= record.inode_range < MAX_RANGES
+        or not -(1 << 63) <= record.time_ns < 1 << 63
+        or any(len(pack) != PACK_BYTES for pack in record.packs)
+    ):
         raise DamageError(f"a commit record that cannot be (number {record.seq}, kind {record.kind!r})")
     return record

@@ -3,7 +3,17 @@
 from msgspec import Struct
 
 from volfs.exception import DamageError
-from volfs.format.entry import REF_BYTES, ROOT_INO, Inode, Ref, decode_inode, decode_ref, encode_inode, encode_ref
+from volfs.format.entry import (
+    MAX_COUNT,
+    REF_BYTES,
+    ROOT_INO,
+    Inode,
+    Ref,
+    decode_inode,
+    decode_ref,
+    encode_inode,
+    encode_ref,
+)
 
 
 class Root(Struct, frozen=True):
@@ -39,6 +49,8 @@ def decode_root(data: bytes) -> Root:
         at += REF_BYTES + 16
         count = int.from_bytes(data[at - 16 : at - 8], "little")
         total = int.from_bytes(data[at - 8 : at], "little")
+        if count >= MAX_COUNT or total >= MAX_COUNT:
+            raise DamageError("the root of a snapshot has a link table with counts that cannot be")
     directory = decode_inode(data[at:])
     if not directory.is_dir or directory.ino != ROOT_INO:
         raise DamageError(f"the root of a snapshot is inode {directory.ino}, which is not the root directory")

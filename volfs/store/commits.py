@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from volfs.exception import DamageError, NotFoundError
 from volfs.format.record import DELETED, CommitRecord, decode_commit, encode_commit
 from volfs.store import keys
@@ -54,6 +56,7 @@ class Commits:
 
         "Exists" may be our own lost answer: the token tells.
         """
+        record = replace(record, volume=self._volume_id)
         if self._backend.put_if_absent(keys.commit(self._volume_id, record.seq), encode_commit(record)):
             return True
         found = self._record(record.seq)
@@ -77,6 +80,10 @@ class Commits:
             return None
         except DamageError as error:
             raise DamageError(f"volume {self._name}, commit {seq}: {error}") from error
+        if record.volume not in ("", self._volume_id):
+            raise DamageError(
+                f"volume {self._name}, commit {seq}: the record is one of volume {record.volume}; run volfs fsck"
+            )
         if record.seq != seq:
             raise DamageError(f"volume {self._name}: commit {record.seq} where {seq} should be; run volfs fsck")
         return record

@@ -1,4 +1,4 @@
-"""The names of a store's objects. May import: format. Pure.
+"""The names of a store's objects. May import: format, exception. Pure.
 
 A commit's key counts down, so that the first name of a listing is the latest commit: inverted numbers in two levels of
 a thousand, and no directory grows with the number of commits.
@@ -6,10 +6,13 @@ a thousand, and no directory grows with the number of commits.
 
 import re
 
+from volfs.exception import DamageError
+
 STORE = "volfs.json"
 VOLUMES = "volumes"
 _TOP = 10**12 - 1  # commit numbers are inverted below this: a commit a second for 30,000 years
 _FAN = 1000
+_DIGITS = re.compile(r"[0-9]{8,9}")
 _COMMIT = re.compile(r"/(\d{9})/(\d{3})$")
 
 
@@ -35,7 +38,7 @@ def volume_name(volume_id: str, k: int) -> str:
 
 
 def volume_name_count(key: str) -> int:
-    return _FAN**3 - 1 - int(key)
+    return _FAN**3 - 1 - _number(key)
 
 
 def heartbeat(volume_id: str) -> str:
@@ -71,6 +74,12 @@ def inode_range_name(n: int) -> str:
 
 def inode_range(name: str) -> int:
     """The number of the range with this last name of its key."""
+    return _number(name)
+
+
+def _number(name: str) -> int:
+    if not _DIGITS.fullmatch(name):
+        raise DamageError(f"an object {name!r} stands where a number should; run volfs fsck")
     return int(name)
 
 

@@ -44,7 +44,10 @@ def parse_url(url: str) -> Location:
         return Location("file", "", _local_path(url))
     if scheme not in _SCHEMES:
         raise InvalidError(f"store {url!r}: '{scheme}' is not supported; use file:///path, s3://, gs:// or az://")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidError(f"store {_safe(url)!r} is no URL: {error}") from error
     kind = _SCHEMES[scheme]
     if not parts.netloc or "@" in parts.netloc:
         raise InvalidError(f"store {_safe(url)!r}: it is named {kind}://BUCKET/PREFIX, without credentials")
@@ -76,10 +79,13 @@ def _safe(url: str) -> str:
 
 def _local_path(url: str) -> str:
     if "://" in url:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise InvalidError(f"store {url!r} is no URL: {error}") from error
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise InvalidError(f"store {url!r}: a local store is named file:///absolute/path")
         url = unquote(parts.path)
-    if not url:
-        raise InvalidError("the store has an empty name; use file:///path")
+    if not url or "\0" in url:
+        raise InvalidError(f"store {url!r}: the path is empty or has a NUL in it; use file:///path")
     return os.path.realpath(url)

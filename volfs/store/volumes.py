@@ -14,7 +14,7 @@ import msgspec
 
 from volfs.exception import AlreadyExistsError, ConflictError, DamageError, InvalidError, NotFoundError
 from volfs.format.entry import ROOT_INO, Inode
-from volfs.format.ids import commit_token, family_id, is_volume_id, volume_id
+from volfs.format.ids import commit_token, family_id, is_family_id, is_volume_id, volume_id
 from volfs.format.names import check_environment, check_volume_name
 from volfs.format.note import decode_note, encode_note
 from volfs.format.record import DELETED, CommitRecord
@@ -148,6 +148,10 @@ def load_volume(store: Store, identity: str) -> Volume:
     found, (_, last) = store.beside(
         lambda: _got(store, keys.volume(identity), _VolumeFile), lambda: _last_name(store, identity)
     )
+    if not (0 <= found.hash_seed < 1 << 64 and is_family_id(found.family) and _are_ids(found.uid, found.gid)):
+        raise DamageError(f"object {keys.volume(identity)} cannot be right; run volfs fsck")
+    if found.id != identity or (last is not None and last.volume != identity):
+        raise DamageError(f"volume {identity}: what describes it is another volume's; run volfs fsck")
     return Volume(
         id=found.id,
         family=found.family,
@@ -162,6 +166,10 @@ def load_volume(store: Store, identity: str) -> Volume:
     )
 
 
+def _are_ids(*numbers: int) -> bool:
+    return all(0 <= number < 1 << 32 for number in numbers)
+
+
 def find_with_latest(store: Store, environment: str, name: str) -> tuple[Volume, CommitRecord | None]:
     """A volume, by its name or id, and its latest commit: fewer requests one after the other than for each alone.
 
@@ -172,7 +180,7 @@ def find_with_latest(store: Store, environment: str, name: str) -> tuple[Volume,
     check_environment(environment)
     check_volume_name(name)
     try:
-        identity = _got(store, keys.name(environment, name), _NameFile).volume
+        identity = _pointed(store, environment, name).volume
         commits = Commits(store.backend, identity, name)
         volume, latest = store.beside(lambda: load_volume(store, identity), commits.latest)
     except NotFoundError:
@@ -260,13 +268,20 @@ def empty_root(volume: Volume) -> Root:
 
 
 def _by_name(store: Store, environment: str, name: str) -> Volume | None:
-    key = keys.name(environment, name)
     try:
-        pointer = _got(store, key, _NameFile)
-        volume = load_volume(store, pointer.volume)
+        volume = load_volume(store, _pointed(store, environment, name).volume)
     except NotFoundError:
         return None
     return volume if (volume.environment, volume.name) == (environment, name) else None
+
+
+def _pointed(store: Store, environment: str, name: str) -> _NameFile:
+    """What a name leads to."""
+    key = keys.name(environment, name)
+    found = _got(store, key, _NameFile)
+    if (found.environment, found.name) != (environment, name):
+        raise DamageError(f"object {key} is that of the name {found.environment}/{found.name}; run volfs fsck")
+    return found
 
 
 def _taken(environment: str, name: str) -> AlreadyExistsError:

@@ -30,7 +30,7 @@ def find_hash(load: Load, top: Ref | None, key: int) -> list[tuple[bytes, Entry]
         return []
     leaf = _leaf(load, top, Kind.DIR, key)
     first = bisect_right(leaf.keys, key - 1)
-    return [(leaf.name(i), leaf.entry(i)) for i in range(first, bisect_right(leaf.keys, key))]
+    return [leaf.named(i) for i in range(first, bisect_right(leaf.keys, key))]
 
 
 def scan(load: Load, top: Ref | None, after: int = 0) -> Iterator[tuple[int, bytes, Entry]]:
@@ -63,11 +63,13 @@ def extents(load: Load, inode: Inode, start: int, end: int) -> list[Extent]:
     if inode.index is None:
         return [extent for extent in inode.extents if extent.offset < end and extent.end > start]
     found: list[Extent] = []
+    upto = 0
     for leaf in leaves(load, inode.index, Kind.EXTENTS, start):
         for i in range(max(bisect_right(leaf.keys, start) - 1, 0), leaf.count):
             extent = leaf.extent(i)
             if extent.offset >= end:
                 return found
+            upto = _behind(extent, upto)
             if extent.end > start:
                 found.append(extent)
     return found
@@ -78,9 +80,19 @@ def all_extents(load: Load, inode: Inode) -> Iterator[Extent]:
     if inode.index is None:
         yield from inode.extents
         return
+    upto = 0
     for leaf in leaves(load, inode.index, Kind.EXTENTS):
         for i in range(leaf.count):
-            yield leaf.extent(i)
+            extent = leaf.extent(i)
+            upto = _behind(extent, upto)
+            yield extent
+
+
+def _behind(extent: Extent, upto: int) -> int:
+    """Where it ends. Raises DamageError when it begins before *upto*, the end of the one before it."""
+    if extent.offset < upto:
+        raise DamageError(f"file index: two extents hold the byte at {extent.offset}; run volfs fsck")
+    return extent.end
 
 
 def inode_of(load: Load, root: Root, entry: Entry) -> Inode:
@@ -140,6 +152,8 @@ def _below(load: Load, node: Node, i: int) -> Node:
     below = load(node.child(i).ref)
     if below.kind is not node.kind or below.level != node.level - 1:
         raise DamageError("a tree node stands where one of another kind or level should be; run volfs fsck")
+    if below.keys[0] != node.keys[i] or (i + 1 < node.count and below.keys[-1] >= node.keys[i + 1]):
+        raise DamageError("a tree node has keys that are its neighbour's; run volfs fsck")
     return below
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from volfs.exception import NotFoundError
+from volfs.exception import DamageError, NotFoundError
 from volfs.format.hashing import block_hash
 from volfs.format.record import CommitRecord
 from volfs.format.root import Root, decode_root
@@ -108,7 +108,7 @@ def _base_of(record: CommitRecord | None, *, own: bool) -> Base:
 
 def _last_published(commits: Commits, base: Base, tokens: list[str]) -> CommitRecord | None:
     """The last of the log's commits that came to be: the base's own, or one after it whose answer was lost."""
-    found = commits.get(base.seq) if base.token in tokens else None
+    found = _same(commits.get(base.seq), base) if base.token in tokens else None
     seq = base.seq
     while tokens and (record := commits.get(seq + 1)) is not None:
         seq += 1
@@ -127,10 +127,17 @@ def _record_of(
             seq += 1
         return record
     if latest is not None and latest.seq == base.seq:
-        return latest
+        return _same(latest, base)
     record = commits.get(base.seq) if base.seq else None
     if base.seq and record is None:
         raise NotFoundError(f"commit {base.seq}, on which the kept view stands, is not in the store")
+    return _same(record, base)
+
+
+def _same(record: CommitRecord | None, base: Base) -> CommitRecord | None:
+    """It, if it is the one that the view stands on. Raises DamageError."""
+    if record is not None and record.token != base.token:
+        raise DamageError(f"commit {record.seq} is not the one that the kept view stands on; run volfs fsck")
     return record
 
 

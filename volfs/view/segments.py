@@ -15,6 +15,7 @@ from volfs.format.entry import Ref
 from volfs.format.hashing import BlockHash
 from volfs.format.segment import (
     FRAME_BYTES,
+    FRAME_MAGIC,
     HEADER_BYTES,
     MAX_META_BYTES,
     AnyRecord,
@@ -33,6 +34,8 @@ from volfs.format.segment import (
 
 SEGMENT_BYTES = 64 << 20  # a full one: small enough to be uploaded while the next is written
 _IOV_MAX = 1024  # parts of one pwritev(2): limits.h
+_SEARCH_BYTES = 1 << 20
+_MAGIC_START = encode_header(bytes(16), 0)[:8]
 SCAN_BYTES = 4096  # one read finds the frame and meta part of nearly every record
 
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2  # linux/falloc.h
@@ -59,6 +62,7 @@ class Segment:
     """
 
     __slots__ = (
+        "continues",
         "data_bytes",
         "dead_bytes",
         "failed",
@@ -83,6 +87,7 @@ class Segment:
         self.number = number
         self.size = size
         self.seed = pack_seed(pack)
+        self.continues = False
         self.synced = 0
         self.sealed = False
         self.taken = False
@@ -92,12 +97,12 @@ class Segment:
         self.dead_bytes = 0
 
     @classmethod
-    def create(cls, directory: Path, name: str, pack: bytes, number: int) -> "Segment":
+    def create(cls, directory: Path, name: str, pack: bytes, number: int, *, continues: bool = False) -> "Segment":
         path = directory / name
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         segment = cls(path, fd, pack, number, 0)
         try:
-            segment.append(encode_header(pack, number), b"")
+            segment.append(encode_header(pack, number, continues=continues), b"")
         except BaseException:
             segment.close()
             os.unlink(path)
@@ -105,19 +110,27 @@ class Segment:
         return segment
 
     @classmethod
-    def open(cls, path: Path) -> "Segment":
-        """An existing one, sealed; its size is that of the file until a scan has found its end."""
+    def open(cls, path: Path) -> "Segment | None":
+        """An existing one, sealed; its size is that of the file until a scan has found its end. None for one that was
+        made, but whose header was never written: no record was answered from it. Raises DamageError, OSError."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except PermissionError:  # sealed by a commit: 0444
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            header = decode_header(os.pread(fd, HEADER_BYTES, 0))
-        except BaseException:
+            start = os.pread(fd, HEADER_BYTES, 0)
+            if not any(start) or (len(start) < HEADER_BYTES and _MAGIC_START.startswith(start[:8])):
+                os.close(fd)
+                return None
+            header = decode_header(start)
+        except BaseException as error:
             os.close(fd)
+            if isinstance(error, DamageError):
+                raise DamageError(f"damaged: {path}: {error}; run volfs fsck") from error
             raise
         segment = cls(path, fd, header.pack, header.number, os.fstat(fd).st_size)
         segment.sealed = True
+        segment.continues = header.continues
         return segment
 
     def append(self, head: bytes, data: bytes | memoryview) -> int:
@@ -191,7 +204,9 @@ class Segment:
 
     def scan(self) -> Iterator[Placed]:
         """The records from the start on, up to a Freeze (inclusive), the end, or the first that is none."""
-        position = HEADER_BYTES
+        return self._records(HEADER_BYTES)
+
+    def _records(self, position: int) -> Iterator[Placed]:
         while position < self.size:
             chunk = os.pread(self.fd, SCAN_BYTES, position)
             try:
@@ -209,6 +224,26 @@ class Segment:
             if isinstance(record, Freeze):
                 return
             position = placed.end
+
+    def behind(self, position: int) -> Iterator[Placed]:
+        """The records that stand somewhere behind *position*, where a scan has met what is none."""
+        found = position
+        while (found := self._next_magic(found)) < self.size:
+            end = found
+            for placed in self._records(found):
+                yield placed
+                end = placed.end
+            found = max(end, found + 1)
+
+    def _next_magic(self, position: int) -> int:
+        """Where the next record may begin; the segment's size where none does."""
+        while position < self.size:
+            chunk = os.pread(self.fd, _SEARCH_BYTES, position)
+            at = chunk.find(FRAME_MAGIC)
+            if at >= 0:
+                return position + at
+            position += max(len(chunk) - len(FRAME_MAGIC) + 1, 1)
+        return self.size
 
     def agrees(self, placed: Placed, digest: BlockHash) -> bool:
         """Whether the data part of a Write is the one that was hashed."""

@@ -88,7 +88,8 @@ class Staging:
                 return segment
             segment.sealed = True
         pack, name = self._new_pack()
-        segment = Segment.create(self.directory, name, pack, self._number + 1)
+        continues = any(not segment.taken for segment in self.segments)
+        segment = Segment.create(self.directory, name, pack, self._number + 1, continues=continues)
         self._number += 1
         self._add(segment)
         return segment
@@ -227,13 +228,14 @@ class Staging:
         *published* is given the tokens of the log's commits in order and says which is the last that came to be:
         what it took is dropped. Data behind the last Synced record is verified; from the first that does not agree
         on, the log is dropped.
+
+        Raises DamageError, with nothing dropped, where what was durable is not as it was written.
         """
         found: list[Segment] = []
         for path in sorted(self.directory.iterdir()) if self.directory.exists() else []:
-            try:
-                segment = Segment.open(path)
-            except DamageError:
-                path.unlink()  # created, but its header never written: no record was answered from it
+            segment = Segment.open(path)
+            if segment is None:
+                path.unlink()
                 continue
             if segment.number == COMMIT_PACK:
                 segment.close()
@@ -246,7 +248,7 @@ class Staging:
         frozen_at: dict[str, int] = {}
         for segment in found:
             self._number = max(self._number, segment.number)
-            for placed in segment.scan():
+            for placed in _all_records(segment):
                 if isinstance(placed.record, Synced):
                     synced = max(synced, (placed.record.number, placed.record.position))
                 elif isinstance(placed.record, Dead):
@@ -257,6 +259,10 @@ class Staging:
         if done is not None:
             self.forget([segment for segment in found if segment.number <= frozen_at[done]])
             found = [segment for segment in found if segment.number > frozen_at[done]]
+        for before, segment in zip([None, *found], found, strict=False):
+            if segment.continues and (before is None or before.number != segment.number - 1):
+                number = segment.number - 1
+                raise DamageError(f"damaged: {self.directory} lacks log segment {number}; run volfs fsck")
         torn = False
         for segment in found:
             if torn:
@@ -279,6 +285,8 @@ class Staging:
                 if not torn:
                     end = last.end if last is not None else HEADER_BYTES
                     torn = end < size and segment is not found[-1]
+                if (segment.number, end) < min(synced, (segment.number, size)):
+                    raise DamageError(f"damaged: {segment.path} has no record at {end} any more; run volfs fsck")
                 if end < size:
                     os.ftruncate(segment.fd, end)
                 segment.size = end
@@ -296,6 +304,17 @@ def extents_of(
         Extent(at, length, Ref(pack, start + at - offset, length, length, 0, digest), 0)
         for (at, length), digest in zip(pieces, hashes, strict=True)
     ]
+
+
+def _all_records(segment: Segment) -> Iterator[Placed]:
+    """Also those behind one that cannot be read: what they tell shows whether that is a torn tail."""
+    end = HEADER_BYTES
+    record: AnyRecord | None = None
+    for placed in segment.scan():
+        yield placed
+        end, record = placed.end, placed.record
+    if end < segment.size and not isinstance(record, Freeze):
+        yield from segment.behind(end)
 
 
 def _punched(placed: Placed, gone: set[tuple[int, int]]) -> bool:

@@ -1,21 +1,16 @@
 """On which commit a kept view stands: one small file. May import: format, exception. Blocks."""
 
-import json
 import os
 from pathlib import Path
 
-import msgspec
-
 from volfs.exception import DamageError
+from volfs.format.note import Summed, decode_summed, encode_summed
 from volfs.view.segments import sync_directory
 
-_VERSION = 1
 
-
-class Base(msgspec.Struct, frozen=True, kw_only=True):
+class Base(Summed, frozen=True, kw_only=True):
     """Commit *seq* (0: the empty volume), made with *token*; *own* when the view shows that commit's `view_root`."""
 
-    version: int = _VERSION
     seq: int = 0
     token: str = ""
     own: bool = False
@@ -24,13 +19,11 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 def load_base(path: Path) -> Base | None:
     """None when there is no such file. Raises DamageError."""
     try:
-        base = msgspec.json.decode(path.read_bytes(), type=Base)
+        base = decode_summed(path.read_bytes(), Base, str(path))
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
-        raise DamageError(f"{path} cannot be read: {error}") from error
-    if base.version != _VERSION:
-        raise DamageError(f"{path} has format version {base.version}; this volfs knows {_VERSION}: upgrade it")
+    if (base.seq == 0) != (base.token == "") or base.seq < 0:
+        raise DamageError(f"{path} cannot be right: commit {base.seq} with token {base.token!r}")
     return base
 
 
@@ -39,7 +32,7 @@ def save_base(path: Path, base: Base) -> None:
     temporary = path.with_suffix(".new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(msgspec.to_builtins(base)).encode() + b"\n")
+        os.write(fd, encode_summed(base))
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -14,6 +14,7 @@ from tests.view.mounted import Mounted
 from tests.view.test_model import Model, change
 from volfs.exception import ServiceError
 from volfs.format.hashing import BLOCK_BYTES
+from volfs.store.commits import Commits
 from volfs.view import opening, staging, view
 
 ERRORS = [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), ServiceError("the store does not answer")]
@@ -155,6 +156,41 @@ def test_a_commit_whose_answer_is_lost_is_made_once(killed: bool, tmp_path: Path
         assert await two.tree() == expected
         assert (await two.do(lambda: two.view.names.lookup(two.view.root_ino, b"hard"))).nlink == 2
         assert await mounted.commit() is None
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_commit_that_is_called_again_because_its_answer_is_lost_is_the_one_that_came_to_be(
+    killed: bool, tmp_path: Path
+) -> None:
+    backend, store, volume = faulty_volume(tmp_path)
+
+    async def main() -> None:
+        mounted = Mounted(store, volume, tmp_path, "one")
+        await mounted.mkdir("d")
+        await mounted.write("d/f", b"first")
+        await mounted.write("d/f", b"small pieces", 300_000)  # coalesced by the commit, into a pack of its own
+        await mounted.write("hard", b"hard")
+        await mounted.link("hard", "d/hard")
+        expected = await mounted.tree()
+        backend.after_put = failing(ERRORS[2])
+        await fails(mounted)
+        backend.after_put = nothing
+        backend.before_get = failing(ERRORS[2])  # called while the store is still away
+        await fails(mounted)
+        backend.before_get = nothing
+        if killed:
+            mounted = Mounted(store, volume, tmp_path, "one")
+        assert await mounted.commit() == (None if killed else 1)
+        assert [record.seq for record in Commits(backend, volume.id).history()] == [1]
+        assert await mounted.tree() == expected
+        assert await mounted.commit() is None
+        await mounted.write("d/f", b"!", 5)
+        await mounted.rename("d", "e")
+        assert await mounted.commit() == 2
+        two = await Mounted(store, volume, tmp_path, "two").tree()
+        assert two == await mounted.tree() and two["e/f"] is not None and two["e/f"].startswith(b"first!")
 
     trio.run(main)
 

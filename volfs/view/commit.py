@@ -3,7 +3,7 @@
 Must not know: trio, live inodes, the kernel. Blocks; runs in a thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from volfs.format.entry import Inode, Ref
 from volfs.format.record import CommitRecord
 from volfs.format.root import Root, decode_root
 from volfs.tree.merge import same
-from volfs.view.build import Frozen, build
+from volfs.view.build import Built, Frozen, build
 from volfs.view.coalesce import Tools
 from volfs.view.packing import PackWriter
 from volfs.view.publish import Proposal, Target, loader, publish
@@ -28,6 +28,15 @@ class Published:
     records: dict[int, Inode]
 
 
+@dataclass(slots=True, frozen=True)
+class Doubtful:
+    """A commit that failed when its record was put: it may have come to be. *changes* counts the view's when it was
+    taken."""
+
+    changes: int
+    built: Built
+
+
 def commit_frozen(
     target: Target,
     frozen: Frozen,
@@ -37,13 +46,20 @@ def commit_frozen(
     message: str,
     anchor: tuple[bytes, ...],
     tell: Tell,
-    failed: Sequence[str] = (),
+    changes: int,
+    failed: Mapping[str, Doubtful],
+    doubt: Callable[[Doubtful], None],
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
     The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *tell* hears of
-    progress. *failed*: tokens of earlier attempts; one of them may have come to be, and only its answer was lost.
+    progress. *changes* counts the view's. *failed*: earlier attempts, by token; one of them may have come to be, and
+    only its answer was lost. *doubt* is called before that may happen to this one.
     """
+    came_to_be = _last_of(target, base_seq, failed)
+    if came_to_be is not None and failed[came_to_be.token].changes == changes:
+        built = failed[came_to_be.token].built
+        return Published(came_to_be, built.root, built.records)
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
     log = _Log(target, frozen, tell)
@@ -59,7 +75,6 @@ def commit_frozen(
         tools = Tools(loader(target, writer), writer.emit, read, log.fresh, frozen.doomed)
         built = build(tools, frozen, tell)
         base = frozen.base
-        came_to_be = _last_of(target, base_seq, failed)
         if came_to_be is not None:  # the changes of this commit are those since
             base_seq, own = came_to_be.seq, came_to_be.view_root is not None
             base = decode_root(came_to_be.view_root or came_to_be.root)
@@ -77,13 +92,19 @@ def commit_frozen(
             bytes=frozen.data_bytes,
             removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
         )
-        record = publish(target, proposal, writer, lambda: log.seal(writer))
+
+        def seal() -> tuple[bytes, ...]:
+            packs = log.seal(writer)
+            doubt(Doubtful(changes, built))
+            return packs
+
+        record = publish(target, proposal, writer, seal)
         return Published(record, built.root, built.records)
     finally:
         writer.drop()
 
 
-def _last_of(target: Target, seq: int, tokens: Sequence[str]) -> CommitRecord | None:
+def _last_of(target: Target, seq: int, tokens: Mapping[str, Doubtful]) -> CommitRecord | None:
     """The last commit after *seq* that was made with one of these tokens."""
     found = None
     while tokens and (record := target.commits.get(seq + 1)) is not None:

@@ -22,7 +22,7 @@ from volfs.store.store import Store
 from volfs.store.volumes import Volume
 from volfs.tree.want import Missing
 from volfs.view.attributes import Attributes
-from volfs.view.commit import Published, commit_frozen
+from volfs.view.commit import Doubtful, Published, commit_frozen
 from volfs.view.core import Core, NumbersWanted
 from volfs.view.durability import Durability
 from volfs.view.files import Files, assemble
@@ -78,7 +78,7 @@ class View:
         self._claiming = trio.Lock()
         self._far = trio.CapacityLimiter(64)  # threads that wait for a store; those that read the disk are others
         self.committing = trio.Lock()
-        self._failed: list[str] = []  # tokens of commits, since the last, that may have come to be all the same
+        self._failed: dict[str, Doubtful] = {}  # commits, since the last, that may have come to be; by token
 
     @property
     def root_ino(self) -> int:
@@ -147,6 +147,10 @@ class View:
             except Missing as missing:
                 await self.fetch(missing)
         changes = core.journal.changes
+
+        def doubt(doubtful: Doubtful) -> None:
+            self._failed[frozen.token] = doubtful
+
         try:
             published = await trio.to_thread.run_sync(
                 lambda: commit_frozen(
@@ -157,7 +161,9 @@ class View:
                     message=message,
                     anchor=self.options.sub_path,
                     tell=self._tell,
+                    changes=changes,
                     failed=self._failed,
+                    doubt=doubt,
                 )
             )
             record = published.record
@@ -167,7 +173,6 @@ class View:
                     await trio.to_thread.run_sync(save_base, self.state, base)
         except BaseException:
             thaw(core, frozen)
-            self._failed.append(frozen.token)
             raise
         if record is None:
             thaw(core, frozen)

@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up what they use.
-PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs python3
+PACKAGES := fuse3 libfuse3-dev pkg-config python3-venv python3-dev gcc attr acl rsync sqlite3 git strace podman runc fuse-overlayfs python3 iproute2 util-linux
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ help:
 	@echo "make quick   the tests of every day (under 5 minutes)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure against ext4 and fuse-overlayfs, and large volumes"
-	@echo "make soak    long runs: kills, merges"
+	@echo "make soak    long runs: kills, merges, many hosts, a store that fails"
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,7 @@ bench: setup
 soak: setup
 	$(BIN)/python -m tests.tree.merge.fuzz 50000
 	$(BIN)/python -m tests.mount.kills 200
+	$(BIN)/python -m tests.mount.hosts 240
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -35,12 +35,14 @@ class Host:
         self.state = path / "state"
         self.env = {**os.environ, "VOLFS_STORE": self.url, "VOLFS_STATE": str(self.state)}
         self.env["VOLFS_CACHE"] = str(path / "cache")
+        self.prefix: list[str] = []  # of each command: what runs it elsewhere
 
     def run(self, *arguments: object, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Runs volfs; *check* is the exit code that is expected, None for any."""
         done = subprocess.run(
-            [str(VOLFS), *map(str, arguments)], env=self.env, capture_output=True, text=True, check=False, timeout=120
-        )
+            [*self.prefix, str(VOLFS), *map(str, arguments)],
+            env=self.env, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr

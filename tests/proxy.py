@@ -5,11 +5,13 @@ Faults are drawn by a seeded chance, one at most a request:
   delay       the answer comes late
   reset       the connection is cut before the request is passed on
   lost        the request is carried out, and the connection cut instead of an answer
-  error       500, 503 or 429 instead of passing it on
+  error       500, 503 or 429 instead of passing it on; "500" and the like are that answer alone
   truncate    the answer's body ends early
   corrupt     one byte of the answer's body (of a GET) is another
+  hang        the request is never answered (not among KINDS: each costs a client its time limit for a request)
 """
 
+import contextlib
 import http.client
 import random
 import socket
@@ -21,12 +23,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 KINDS = ("delay", "reset", "lost", "error", "truncate", "corrupt")
+_ERRORS = {500: "no", 503: "slow down", 429: "too many"}
+_HANG_S = 300.0
 
 
 class Proxy:
     """*rates* gives the share of requests that each kind of fault befalls; `latency_s` delays every request."""
 
-    def __init__(self, target: str, rates: dict[str, float] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, target: str, rates: dict[str, float] | None = None, seed: int = 0, address: str = "127.0.0.1"
+    ) -> None:
         self.target = urlsplit(target)
         self.rates = dict(rates or {})
         self.latency_s = 0.0
@@ -41,14 +47,14 @@ class Proxy:
         class Handler(_Handler):
             owner = proxy
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((address, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        address, port = self._server.server_address[:2]
+        return f"http://{address!s}:{port}"
 
     def __enter__(self) -> "Proxy":
         return self
@@ -71,10 +77,23 @@ class Proxy:
                 pick -= rate
             return ""
 
+    def pick(self) -> int:
+        """One of the answers of "error"."""
+        with self._lock:
+            return self._chance.choice(list(_ERRORS))
+
     def count(self, sent: int, received: int) -> None:
         with self._lock:
             self.sent_bytes += sent
             self.received_bytes += received
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went, or a server: what the tests see of it is enough."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,8 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "reset":
             self._cut()
             return
-        if kind == "error":
-            self._answer([(500, "no"), (503, "slow down"), (429, "too many")][len(body) % 3])
+        if kind == "hang":
+            with contextlib.suppress(OSError):
+                self.connection.settimeout(_HANG_S)
+                self.connection.recv(1)  # until the client gives up
+            self.close_connection = True
+            return
+        if kind == "error" or kind.isdigit():
+            self._answer(owner.pick() if kind == "error" else int(kind))
             return
         status, reason, headers, data = self._ask(body)
         owner.count(len(body), len(data))
@@ -137,8 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def _answer(self, what: tuple[int, str]) -> None:
-        self.send_response_only(*what)
+    def _answer(self, status: int) -> None:
+        self.send_response_only(status, _ERRORS[status])
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,23 +99,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     Those on S3 are not part of `make quick`.
     """
-    if "host" in metafunc.fixturenames:
+    if "backing" in metafunc.fixturenames:
         stores = getattr(metafunc.module, "STORES", ("file",))
         if metafunc.definition.get_closest_marker("local_store"):
             stores = ("file",)
         params = [pytest.param(store, marks=pytest.mark.slow if store == "s3" else ()) for store in stores]
-        metafunc.parametrize("host", params, indirect=True, ids=None if len(stores) > 1 else [""])
+        metafunc.parametrize("backing", params, scope="module", ids=None if len(stores) > 1 else [""])
+
+
+@pytest.fixture(scope="module")
+def new_url(backing: str, request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Gives a place where no store is yet; "" for a directory of the test's own. *backing* is one of STORES."""
+    if backing == "file":
+        return str
+    server: Weed = request.getfixturevalue("weed")
+    return lambda: server.url(f"t-{os.urandom(8).hex()}")
 
 
 @pytest.fixture
-def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
+def host(tmp_path: Path, new_url: Callable[[], str]) -> Iterator[Host]:
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         pytest.skip("needs root and /dev/fuse")
-    url = ""
-    if request.param == "s3":
-        server: Weed = request.getfixturevalue("weed")
-        url = server.url(f"{tmp_path.name}-{os.urandom(4).hex()}")
-    host = Host(tmp_path, url)
+    host = Host(tmp_path, new_url())
     yield host
     host.clean()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -60,8 +61,9 @@ class Weed:
         return f"http://127.0.0.1:{self.port}"
 
     def url(self, prefix: str, endpoint: str | None = None) -> str:
-        """The URL of a store below *prefix*."""
-        return f"s3://{BUCKET}/{prefix}?allow_http=true&endpoint={endpoint or self.endpoint}&region=us-east-1"
+        """The URL of a store below *prefix*, in its one form."""
+        where = urllib.parse.quote(endpoint or self.endpoint, safe="")
+        return f"s3://{BUCKET}/{prefix}?allow_http=true&endpoint={where}&region=us-east-1"
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 90

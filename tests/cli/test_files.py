@@ -19,7 +19,7 @@ from volfs import Client, Volume
 
 def volume(host: Host, **files: bytes) -> Volume:
     """Volume "v" with files; "__" in their names stands for "/"."""
-    found = Volume.from_name("v", create_if_missing=True, client=Client(host.store))
+    found = Volume.from_name("v", create_if_missing=True, client=Client(host.url))
     for name, data in files.items():
         found.write_file(name.replace("__", "/"), data)
     found.hydrate()

@@ -16,6 +16,8 @@ import pytest
 from tests.conftest import VOLFS, Host
 from volfs.control import client
 
+STORES = ("file", "s3")
+
 
 @pytest.mark.parametrize(
     "data",
@@ -33,6 +35,7 @@ from volfs.control import client
         b'{"v": 1, "verb": "st',
     ],
 )
+@pytest.mark.local_store("no store is asked")
 def test_bad_input_is_answered_or_dropped_and_the_daemon_goes_on(host: Host, data: bytes) -> None:
     point = host.mount()
     [path] = host.state.glob("*/socket")
@@ -63,6 +66,7 @@ def read_to_end(screen: int) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.local_store("a commit that is made slow by hand")
 def test_a_long_commit_tells_its_progress_and_shows_a_bar_on_a_terminal_only(host: Host) -> None:
     point = host.mount()
     for i in range(30_000):
@@ -105,6 +109,7 @@ def test_commands_name_what_is_wrong(host: Host) -> None:
     assert json.loads(host.run("list", "--json").stdout)[0]["name"] == "v"
 
 
+@pytest.mark.local_store("no store is asked")
 def test_too_many_connections_end_no_mount(host: Host) -> None:
     point = host.mount()
     pid = host.pid(point)

@@ -5,6 +5,8 @@ import os
 
 from tests.conftest import Host
 
+STORES = ("file", "s3")
+
 ODD = os.fsdecode(b"\xff\n\x1b[31m")
 TOLD = "\\xff\\n\\x1b[31m"
 

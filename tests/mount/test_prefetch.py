@@ -163,7 +163,7 @@ def test_a_store_that_hangs_holds_up_neither_what_is_cached_nor_the_end(
 ) -> None:
     point = host.path / "reader"
     point.mkdir()
-    hanging = host.url.replace(quote(weed.endpoint), quote(gate.endpoint)).replace(weed.endpoint, gate.endpoint)
+    hanging = host.url.replace(quote(weed.endpoint, safe=""), quote(gate.endpoint, safe=""))
     command = [VOLFS, "mount", "v", point, "--prefetch", "all", "--store-timeout", "0", "--store", hanging]
     daemon = subprocess.Popen([*command, "--foreground"] if foreground else command, env=host.env)
     assert gate.hanging.wait(20)

@@ -16,6 +16,8 @@ import volfs
 import volfs.aio
 from tests.sdk.test_batch import changing
 
+STORES = ("file", "s3")
+
 BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 METHODS = (
     "hydrate", "info", "commit", "reload", "iterdir", "listdir", "read_file", "read_file_into_fileobj", "stat",
@@ -28,7 +30,7 @@ def run(backend: str, function: Callable[[], Awaitable[Any]]) -> Any:
 
 
 @BACKENDS
-def test_modals_documented_way_to_await(store: Any, backend: str) -> None:
+def test_modals_documented_way_to_await(store: str, backend: str) -> None:
     async def program() -> None:
         await volfs.aio.Volume.objects.create("v")
         vol = volfs.aio.Volume.from_name("v")

@@ -15,6 +15,8 @@ from tests.sdk.forms import Form, Handle
 from tests.sdk.test_writing import fill, tree
 from volfs.exception import ExecutionError, NotFoundError
 
+STORES = ("file", "s3")
+
 MIB = 1 << 20
 
 
@@ -162,6 +164,7 @@ def test_a_file_and_a_directory_of_one_name_in_one_batch(form: Form, v: volfs.Vo
     assert tree(v) == {} and v.log() == []
 
 
+@pytest.mark.local_store
 def test_known_content_is_not_sent_again(form: Form, v: volfs.Volume, vol: Handle, local: Path, place: Path) -> None:
     (local / "big").write_bytes(os.urandom(20 * MIB))
     (local / "small").write_bytes(os.urandom(100_000))

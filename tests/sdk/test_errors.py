@@ -27,6 +27,8 @@ from volfs.exception import (
     StoreError,
 )
 
+STORES = ("file", "s3")
+
 CLASSES = [found for _, found in inspect.getmembers(exception, inspect.isclass)]
 
 
@@ -78,7 +80,7 @@ FAILING: list[Callable[[volfs.Volume], object]] = [
 
 
 @pytest.mark.parametrize("number", range(len(FAILING)))
-def test_errors_are_one_line_and_survive_a_pickle(store: Path, v: volfs.Volume, number: int) -> None:
+def test_errors_are_one_line_and_survive_a_pickle(store: str, v: volfs.Volume, number: int) -> None:
     v.write_file("d/f", "x")
     with pytest.raises((Error, OSError, RuntimeError)) as caught:
         FAILING[number](v)
@@ -88,7 +90,7 @@ def test_errors_are_one_line_and_survive_a_pickle(store: Path, v: volfs.Volume, 
     assert (type(copy), str(copy)) == (type(caught.value), text)
 
 
-def test_an_error_crosses_processes(store: Path, v: volfs.Volume) -> None:
+def test_an_error_crosses_processes(store: str, v: volfs.Volume) -> None:
     """As `concurrent.futures` does it: pickled there, raised here."""
     v.hydrate()
     code = (
@@ -110,8 +112,8 @@ def test_a_directory_that_is_no_store_is_told(form: Form, tmp_path: Path) -> Non
     assert os.listdir(tmp_path / "photos") == ["f"]
 
 
-def test_a_closed_client_says_so(form: Form, place: Path) -> None:
-    client = volfs.Client(place / "store")
+def test_a_closed_client_says_so(form: Form, url: str) -> None:
+    client = volfs.Client(url)
     vol = form.Volume.from_name("v", create_if_missing=True, client=client)
     form(vol.write_file, "f", "x")
     client.close()
@@ -130,11 +132,11 @@ def test_a_closed_client_says_so(form: Form, place: Path) -> None:
             form.items(stream, "f")
     with pytest.raises(ExecutionError, match="closed"), form.block(vol.batch_upload()):
         raise AssertionError("the block runs")
-    with volfs.Client(place / "store") as again:
+    with volfs.Client(url) as again:
         assert form.items(form.Volume.from_name("v", client=again).read_file, "f") == [b"x"]
 
 
-def test_from_env_opens_a_new_client_after_a_close(store: Path) -> None:
+def test_from_env_opens_a_new_client_after_a_close(store: str) -> None:
     with volfs.Client.from_env() as client:
         volfs.Volume.objects.create("v")
     assert volfs.Client.from_env() is not client

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Host
 
+STORES = ("file", "s3")
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAYS = {
     "crash_resumed_job": (

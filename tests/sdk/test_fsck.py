@@ -13,6 +13,8 @@ from volfs.sdk.fsck import fsck
 from volfs.tree.draft import Draft
 from volfs.view.packing import PackWriter
 
+STORES = ("file", "s3")
+
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
@@ -69,6 +71,7 @@ def test_a_flipped_byte_is_found_with_data_and_named_by_commit_and_path(volume: 
     assert all("do not agree with their hash" in problem.text for problem in problems)
 
 
+@pytest.mark.local_store
 def test_a_missing_pack_and_a_missing_commit_are_found_and_the_rest_is_looked_at(
     volume: Volume, tmp_path: Path, host: Host
 ) -> None:
@@ -88,6 +91,7 @@ def test_a_missing_pack_and_a_missing_commit_are_found_and_the_rest_is_looked_at
     host.run("fsck", "none", check=4)
 
 
+@pytest.mark.local_store
 def test_packs_that_no_commit_brought_are_counted_and_no_damage(volume: Volume, tmp_path: Path, host: Host) -> None:
     stray = packs(tmp_path)[0].with_name("0" * 32)
     stray.write_bytes(b"x" * 1000)

@@ -8,7 +8,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
@@ -30,25 +29,29 @@ from fsspec.tests import abstract
 import volfs
 from volfs.sdk.fsspec import VolfsFileSystem
 
+STORES = ("file", "s3")
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
-    path = tmp_path / "store"
-    volfs.Volume.objects.create("v", client=volfs.Client(path))
-    return path
+def store(url: str) -> str:
+    """With an empty volume."""
+    volfs.Volume.objects.create("v", client=volfs.Client(url))
+    return url
 
 
-@pytest.fixture
-def fs(store: Path) -> Iterator[VolfsFileSystem]:
-    yield fsspec.filesystem("volfs", store=str(store))
+def opened(store: str, place: Path) -> Iterator[VolfsFileSystem]:
+    yield fsspec.filesystem("volfs", store=store)
     VolfsFileSystem.clear_instance_cache()
-    assert not list((store / "incoming").glob("sdk-*"))  # nothing spooled is left
+    assert not list(place.glob("**/incoming/**/sdk-*"))  # nothing spooled is left
+
+
+fs = pytest.fixture(opened)
 
 
 @pytest.fixture
-def volume(store: Path) -> volfs.Volume:
+def volume(store: str) -> volfs.Volume:
     return volfs.Volume.from_name("v", client=volfs.Client(store))
 
 
@@ -61,12 +64,8 @@ def commits(volume: volfs.Volume) -> int:
 
 class Fixtures(abstract.AbstractFixtures):  # type: ignore[misc]
     @pytest.fixture
-    def fs(self) -> Iterator[VolfsFileSystem]:
-        # In memory: the suite makes some 2,000 commits, and each of them waits for the disk five times.
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
-            volfs.Volume.objects.create("v", client=volfs.Client(path))
-            yield fsspec.filesystem("volfs", store=path)
-            VolfsFileSystem.clear_instance_cache()
+    def fs(self, store: str, place: Path) -> Iterator[VolfsFileSystem]:
+        yield from opened(store, place)
 
     @pytest.fixture
     def fs_path(self) -> str:
@@ -118,7 +117,7 @@ def test_listings_tell_what_stat_tells(fs: VolfsFileSystem, volume: volfs.Volume
 
 
 def test_links_are_followed_and_walks_end(fs: VolfsFileSystem, host: Any) -> None:
-    fs = fsspec.filesystem("volfs", store=str(host.store))
+    fs = fsspec.filesystem("volfs", store=host.url)
     point = host.mount()
     (point / "d").mkdir()
     (point / "d/f").write_text("content")
@@ -457,7 +456,8 @@ def test_every_cache_reads_the_same(fs: VolfsFileSystem, cache: str) -> None:
         assert text.readlines() == lines.decode().splitlines(keepends=True)
 
 
-def test_a_big_file_passes_through_in_bounded_memory(store: Path) -> None:
+@pytest.mark.local_store("what is spooled is; test_processes measures both stores")
+def test_a_big_file_passes_through_in_bounded_memory(store: str) -> None:
     code = """
         import fsspec, hashlib, resource, sys
         fs = fsspec.filesystem("volfs", store=sys.argv[1])
@@ -475,7 +475,7 @@ def test_a_big_file_passes_through_in_bounded_memory(store: Path) -> None:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(store)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(code), store], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 160 << 10, f"{done.stdout} KiB more than before a file of 400 MiB"
 
@@ -483,10 +483,10 @@ def test_a_big_file_passes_through_in_bounded_memory(store: Path) -> None:
 # --- processes, threads, other stores
 
 
-def test_instances_are_one_per_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instances_are_one_per_store(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = volfs.Client(tmp_path / "other")
     volfs.Volume.objects.create("o", client=other)
-    monkeypatch.setenv("VOLFS_STORE", str(store))
+    monkeypatch.setenv("VOLFS_STORE", store)
     default = fsspec.filesystem("volfs")
     assert default is fsspec.filesystem("volfs") and default.ls("", detail=False) == ["v"]
     assert fsspec.filesystem("volfs", store=str(other.url)).ls("", detail=False) == ["o"]
@@ -499,6 +499,7 @@ def test_instances_are_one_per_store(store: Path, tmp_path: Path, monkeypatch: p
         fsspec.filesystem("volfs", store="ftp://host/store")
 
 
+@pytest.mark.local_store("no object store survives a fork")
 def test_it_pickles_and_survives_a_fork(fs: VolfsFileSystem, volume: volfs.Volume) -> None:
     fs.pipe("v/f", b"0123456789")
     assert pickle.loads(pickle.dumps(fs)) == fs and fsspec.AbstractFileSystem.from_json(fs.to_json()) == fs
@@ -541,8 +542,8 @@ def test_threads_share_one_instance(fs: VolfsFileSystem, volume: volfs.Volume) -
 # --- other libraries
 
 
-def test_pandas_reads_and_writes_urls(store: Path, volume: volfs.Volume) -> None:
-    options = {"store": str(store)}
+def test_pandas_reads_and_writes_urls(store: str, volume: volfs.Volume) -> None:
+    options = {"store": store}
     frame = pandas.DataFrame({"n": range(1000), "text": [f"line {n}" for n in range(1000)]})
     frame.to_parquet("volfs://v/t/frame.parquet", storage_options=options)
     frame.to_csv("volfs://v/t/frame.csv", index=False, storage_options=options)
@@ -590,10 +591,10 @@ def test_zarr_arrays_in_one_commit(fs: VolfsFileSystem, volume: volfs.Volume) ->
     assert commits(volume) == 2 and int(zarr.open_group(target)["x"][:].sum()) == 3 * 6000 + 7 * 4000
 
 
-def test_checkpoints_by_url(store: Path, volume: volfs.Volume) -> None:
+def test_checkpoints_by_url(store: str, volume: volfs.Volume) -> None:
     state = {"step": 7, "weights": os.urandom(3_000_000)}
-    with fsspec.open("volfs://v/run/7.pt", "wb", store=str(store)) as file:
+    with fsspec.open("volfs://v/run/7.pt", "wb", store=store) as file:
         pickle.dump(state, file, protocol=5)
-    with fsspec.open("volfs://v/run/7.pt", store=str(store)) as file:
+    with fsspec.open("volfs://v/run/7.pt", store=store) as file:
         assert pickle.load(file) == state
-    assert json.loads(fsspec.filesystem("volfs", store=str(store)).to_json())["protocol"] == "volfs"
+    assert json.loads(fsspec.filesystem("volfs", store=store).to_json())["protocol"] == "volfs"

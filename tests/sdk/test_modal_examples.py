@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import Host
 
+STORES = ("file", "s3")
+
 PROGRAMS = Path(__file__).with_name("modal_examples")
 SAYS = {
     "awaited": "done\n",

@@ -19,16 +19,19 @@ from tests.sdk.forms import Form
 from volfs.exception import ExecutionError, InvalidError, NotFoundError
 from volfs.sdk import mounts
 
+STORES = ("file", "s3")
+
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def here(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[volfs.Client]:
     """The client of the host's store, which is the default, too."""
-    monkeypatch.setenv("VOLFS_STORE", str(host.store))
+    monkeypatch.setenv("VOLFS_STORE", host.url)
     monkeypatch.setenv("VOLFS_STATE", str(host.state))
+    monkeypatch.setenv("VOLFS_CACHE", host.env["VOLFS_CACHE"])
     monkeypatch.delenv("VOLFS_ENVIRONMENT", raising=False)
-    with volfs.Client(host.store) as client:
+    with volfs.Client(host.url) as client:
         yield client
 
 

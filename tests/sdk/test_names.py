@@ -17,12 +17,15 @@ from volfs.sdk import ephemeral
 from volfs.store import keys
 from volfs.store.volumes import create_volume, delete_volume, load_volume
 
+STORES = ("file", "s3")
+
 BAD_NAMES = ["", "a b", "a/b", "ü", "x" * 65, ".", "..", "vo-" + "a" * 22, "name\n"]
 
 
 # --- from_name
 
 
+@pytest.mark.local_store
 def test_from_name_is_lazy(form: Form, client: volfs.Client, place: Path) -> None:
     vol = form.Volume.from_name("v", create_if_missing=True, client=client)
     assert not vol.is_hydrated and not (place / "store").exists()
@@ -86,10 +89,10 @@ def test_a_clients_environment_is_the_default(client: volfs.Client) -> None:
     assert volfs.Volume.objects.list(environment_name="dev", client=client)[0].name == "v"
 
 
-def test_the_store_and_environment_of_a_program_that_names_none(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_and_environment_of_a_program_that_names_none(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     volfs.Volume.objects.create("v")
     assert volfs.Client.from_env() is volfs.Client.from_env()
-    assert volfs.Client.from_env().url == f"file://{store}"
+    assert volfs.Client.from_env().url == volfs.Client(store).url
     monkeypatch.setenv("VOLFS_ENVIRONMENT", "dev")
     assert volfs.Volume.objects.list() == []
     volfs.Volume.objects.create("w")
@@ -166,6 +169,7 @@ def test_an_ephemeral_volume_has_no_name_and_is_not_listed(form: Form, client: v
         assert form(vol.info).name is None
 
 
+@pytest.mark.local_store
 @pytest.mark.parametrize("raised", [False, True], ids=["a good end", "an exception"])
 def test_an_ephemeral_volume_is_gone_at_the_end(form: Form, client: volfs.Client, raised: bool, place: Path) -> None:
     vol: Any = None
@@ -202,6 +206,7 @@ def test_an_ephemeral_volume_that_somebody_deletes_is_no_error_at_the_end(client
         delete_volume(client.store(), load_volume(client.store(), vol.object_id))
 
 
+@pytest.mark.local_store
 def test_a_heartbeat_tells_that_an_ephemeral_volume_is_used(
     form: Form, client: volfs.Client, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,8 +245,8 @@ def test_hydrate_returns_the_handle_and_asks_once(form: Form, client: volfs.Clie
         form(form.Volume.from_name("v", client=client).hydrate)
 
 
-def test_hydrate_with_a_client(form: Form, client: volfs.Client, store: Path) -> None:
-    other = volfs.Client(store.parent / "other")
+def test_hydrate_with_a_client(form: Form, client: volfs.Client, store: str, place: Path) -> None:
+    other = volfs.Client(place / "other")
     volfs.Volume.objects.create("only-there", client=other)
     for vol in (
         form.Volume.from_name("only-there"),
@@ -364,6 +369,7 @@ def test_delete_of_a_missing_volume(form: Form, client: volfs.Client) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.local_store("the time measured is our own; to make 10,000 elsewhere takes minutes")
 def test_ten_thousand_volumes_are_listed_in_a_second(client: volfs.Client) -> None:
     store = client.store(create=True)
     for i in range(10_000):

@@ -15,6 +15,8 @@ from tests.s3 import Weed
 from volfs.exception import ExecutionError
 from volfs.store.store import Store
 
+STORES = ("file", "s3")
+
 MIB = 1 << 20
 
 
@@ -48,11 +50,11 @@ def create_all_at_once(store: str) -> list[str]:
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_sixteen_threads_that_make_one_volume_all_get_it(place: Path, round_: int) -> None:
-    assert len(set(create_all_at_once(str(place / "store")))) == 1
+def test_sixteen_threads_that_make_one_volume_all_get_it(url: str, round_: int) -> None:
+    assert len(set(create_all_at_once(url))) == 1
 
 
-def test_sixteen_processes_that_make_one_volume_all_get_it(store: Path) -> None:
+def test_sixteen_processes_that_make_one_volume_all_get_it(store: str) -> None:
     """Each waits for the end of one pipe before it asks; the store is new, too."""
     code = (
         "import sys, volfs\n"
@@ -98,6 +100,7 @@ def in_child(function: object) -> None:
     assert status == 0, "the child hung, or raised"
 
 
+@pytest.mark.local_store("no object store survives a fork")
 def test_a_forked_child_goes_on_with_a_client_that_was_used(v: volfs.Volume) -> None:
     v.write_file("before", b"x" * 40 * MIB)
     assert sum(map(len, v.read_file("before"))) == 40 * MIB  # its threads run
@@ -114,6 +117,7 @@ def test_a_forked_child_goes_on_with_a_client_that_was_used(v: volfs.Volume) -> 
     assert len(set(stats)) == 3  # no inode number was given twice
 
 
+@pytest.mark.local_store("no object store survives a fork")
 def test_a_fork_while_a_thread_asks_the_store_leaves_the_child_free(
     v: volfs.Volume, client: volfs.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +145,7 @@ def test_a_fork_while_a_thread_asks_the_store_leaves_the_child_free(
     assert v.exists("f")
 
 
+@pytest.mark.local_store("no object store survives a fork")
 def test_an_ephemeral_volume_outlives_a_forked_child(client: volfs.Client) -> None:
     with volfs.Volume.ephemeral(client) as vol:
         in_child(lambda: vol.write_file("f", "x"))
@@ -152,8 +157,16 @@ def work(name: str) -> int:
     return os.getpid()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_of_a_pool_share_a_volume(store: Path, v: volfs.Volume, method: str) -> None:
+@pytest.mark.local_store("no object store survives a fork")
+def test_forked_processes_of_a_pool_share_a_volume(store: str, v: volfs.Volume) -> None:
+    share("fork", v)
+
+
+def test_processes_of_a_pool_share_a_volume(store: str, v: volfs.Volume) -> None:
+    share("spawn", v)
+
+
+def share(method: str, v: volfs.Volume) -> None:
     v.write_file("first", "x")
     names = [f"f{i}" for i in range(20)]
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context(method)) as pool:
@@ -223,7 +236,7 @@ print(count, peak() - before)
 
 
 @pytest.mark.slow
-def test_uploads_and_listings_of_many_files_are_bounded_in_memory(store: Path, tmp_path: Path) -> None:
+def test_uploads_and_listings_of_many_files_are_bounded_in_memory(store: str, tmp_path: Path) -> None:
     """MiB above what the program has anyway: 100 for an upload of 50,000 files, 60 for a listing of 200,000 entries in
     40 directories, measured 31 and 25."""
     local = tmp_path / "local"
@@ -242,8 +255,10 @@ def test_uploads_and_listings_of_many_files_are_bounded_in_memory(store: Path, t
 
 
 @pytest.mark.slow
-def test_reading_and_writing_a_large_file_is_bounded_in_memory(store: Path, tmp_path: Path) -> None:
-    """150 MiB above what the program has anyway, for a file of 600; measured 53 and 79."""
+def test_reading_and_writing_a_large_file_is_bounded_in_memory(store: str, tmp_path: Path) -> None:
+    """150 MiB above what the program has anyway, for a file of 600; measured 53 and 79. To an object store some packs
+    are sent at once, each in parts of 8 MiB: 300, measured 161."""
+    most = 150 if store.startswith("file:") else 300
     local = tmp_path / "large"
     with open(local, "wb") as file:
         for _ in range(75):
@@ -262,4 +277,4 @@ def test_reading_and_writing_a_large_file_is_bounded_in_memory(store: Path, tmp_
     )
     uploaded, read = map(int, run(code, local).split())
     assert subprocess.run(["cmp", local, f"{local}.copy"], check=False).returncode == 0
-    assert uploaded < 150 and read < 150, f"{uploaded}, {read} MiB"
+    assert uploaded < most and read < most, f"{uploaded}, {read} MiB"

@@ -7,7 +7,7 @@ import queue
 import random
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import volfs
 from tests.conftest import Host
 from tests.sdk.forms import Form, Handle
 from volfs.exception import DamageError, NotFoundError
+
+STORES = ("file", "s3")
 
 MIB = 1 << 20
 Sizes = tuple[Handle, dict[int, bytes]]
@@ -33,10 +35,13 @@ def upload(vol: volfs.Volume, path: str, data: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def filled() -> Iterator[tuple[volfs.Client, dict[int, bytes]]]:
+def filled(new_url: Callable[[], str]) -> Iterator[tuple[volfs.Client, dict[int, bytes]]]:
     """A store whose volume `sizes` has a file of each size, named after it."""
     found = {size: content(size) for size in SIZES}
-    with tempfile.TemporaryDirectory() as path, volfs.Client(f"{path}/store") as client:
+    with (
+        tempfile.TemporaryDirectory() as path,
+        volfs.Client(new_url() or f"{path}/store", cache_dir=f"{path}/cache") as client,
+    ):
         with volfs.Volume.from_name("sizes", create_if_missing=True, client=client).batch_upload() as batch:
             for size, data in found.items():
                 batch.put_file(io.BytesIO(data), str(size))
@@ -193,7 +198,7 @@ def test_holes_stay_holes_and_old_bytes_become_zeros(form: Form, host: Host) -> 
         file.seek(100 * MIB)
         file.write(b"end")
     host.run("commit", point)
-    with volfs.Client(host.store) as client:
+    with volfs.Client(host.url) as client:
         vol = form.Volume.from_name("v", client=client)
         fresh, old = host.path / "fresh", host.path / "old"
         with open(fresh, "wb") as file:
@@ -215,6 +220,7 @@ def flip(path: Path, needle: bytes) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.local_store
 def test_a_flipped_byte_in_a_pack_is_damage_to_that_file_alone(form: Form, client: volfs.Client, place: Path) -> None:
     vol = form.Volume.from_name("v", create_if_missing=True, client=client)
     bad, good = content(200_000), content(200_001)
@@ -234,6 +240,7 @@ def test_a_flipped_byte_in_a_pack_is_damage_to_that_file_alone(form: Form, clien
     assert b"".join(form.items(fresh.read_file, "good")) == good
 
 
+@pytest.mark.local_store
 def test_a_missing_pack_is_damage(form: Form, v: volfs.Volume, client: volfs.Client, place: Path) -> None:
     data = content(200_000)
     upload(v, "f", data)

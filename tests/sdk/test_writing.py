@@ -13,6 +13,8 @@ from tests.conftest import Host
 from tests.sdk.forms import Form, Handle
 from volfs.exception import InvalidError, NotFoundError
 
+STORES = ("file", "s3")
+
 
 def tree(vol: volfs.Volume) -> dict[str, bytes | None]:
     """Each path with its content, None for a directory."""
@@ -111,7 +113,7 @@ def test_copies_keep_mode_and_mtime_and_move_no_data(form: Form, host: Host) -> 
     (point / "f").chmod(0o751)
     (point / "d").mkdir(mode=0o700)
     host.run("commit", point)
-    with volfs.Client(host.store) as client:
+    with volfs.Client(host.url) as client:
         vol = form.Volume.from_name("v", client=client)
         form(vol.copy_files, ["f"], "g")
         form(vol.copy_files, ["d"], "e", True)
@@ -303,6 +305,7 @@ def test_a_volume_deleted_meanwhile_is_told(v: volfs.Volume, client: volfs.Clien
         batch.put_file(meanwhile(client, lambda _: volfs.Volume.objects.delete("v", client=client)), "f")
 
 
+@pytest.mark.local_store
 def test_nothing_is_left_in_the_store_by_what_failed(v: volfs.Volume, place: Path) -> None:
     fill(v, "f")
     before = {path for path in (place / "store").rglob("*") if path.is_file()}

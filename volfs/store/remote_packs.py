@@ -1,7 +1,7 @@
 """Packs of a remote store, read through the cache. May import: cache, packs, keys, backend, exception. Thread-safe.
 
-A piece that is not cached is fetched with those behind it, more of them the longer a pack is read in order, by one
-request however many wait for it.
+A piece that is not cached is fetched by one request however many wait for it. Who reads a pack in order, as one does
+who reads the small files of a directory, finds the next pieces under way, more of them the longer it goes on.
 """
 
 import threading
@@ -16,7 +16,9 @@ from volfs.store.packs import incoming, new_pack
 
 _MOST_PIECES = 8  # of one request
 _AHEAD = 2  # requests under way ahead of a reader in order
+_BEHIND = 2 * _MOST_PIECES  # requests come out of order
 _PLANNED = 10_000  # pieces to remember
+_STREAMS = 1000
 _FETCHES = 12  # at once, of all packs
 
 
@@ -32,6 +34,18 @@ class Fetches:
         self.ahead.shutdown(wait=False, cancel_futures=True)
 
 
+class _Stream:
+    """A reader in order: *due* is the piece it asks for next, *asked* the first that is not under way, *end* the first
+    behind the pack, where that is known."""
+
+    __slots__ = ("asked", "due", "end", "window")
+
+    def __init__(self, due: int) -> None:
+        self.due = self.asked = due
+        self.window = 1
+        self.end = 1 << 40
+
+
 class RemotePacks:
     at_once = 4
 
@@ -43,7 +57,7 @@ class RemotePacks:
         self._family = family
         self._lock = threading.Lock()
         self._under_way: dict[tuple[bytes, int], Future[dict[int, bytes]]] = {}
-        self._next: dict[bytes, tuple[int, int]] = {}  # of a pack: the piece a reader in order asks for next, pieces
+        self._streams: dict[bytes, _Stream] = {}
         self._planned: set[tuple[bytes, int]] = set()  # pieces whose readers say themselves what comes next
         self._adding: dict[bytes, threading.Lock] = {}
         self._added: set[bytes] = set()
@@ -61,6 +75,7 @@ class RemotePacks:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_nowait(self, pack: bytes, offset: int, length: int) -> bytes | None:
+        self._read_ahead(pack, offset // PIECE_BYTES)
         name = self._name(pack)
         first = min(length, PIECE_BYTES - offset % PIECE_BYTES)
         found = self._cache.read_nowait(name, offset, first)
@@ -86,7 +101,7 @@ class RemotePacks:
             while piece + count <= last and count < _MOST_PIECES and not self._cache.has(name, piece + count):
                 count += 1
             if count:
-                self._fetch(pack, piece, count)
+                self._fetch(pack, piece, count, ahead=True)
             piece += count or 1
 
     def forget(self, pack: bytes, offset: int, length: int) -> bool:
@@ -116,34 +131,38 @@ class RemotePacks:
     def _read(self, pack: bytes, offset: int, length: int) -> bytes:
         """Of one piece."""
         name, piece = self._name(pack), offset // PIECE_BYTES
-        if (pack, piece) not in self._planned:
-            self._read_ahead(pack, piece)
+        self._read_ahead(pack, piece)
         found = self._cache.read(name, offset, length)
         if found is None:
-            data = self._fetch(pack, piece, self._next.get(pack, (0, 1))[1]).result().get(piece, b"")
+            data = self._fetch(pack, piece, 1).result().get(piece, b"")
             at = offset % PIECE_BYTES
             found = data[at : at + length]
         return found
 
     def _read_ahead(self, pack: bytes, piece: int) -> None:
-        """A reader in order finds the next pieces under way."""
-        with self._lock:
-            due, window = self._next.get(pack, (-1, 1))
-            if piece < due or piece > due + 1:
-                if piece != due - 1:
-                    self._next[pack] = (piece + 1, 1)
-                return
-            window = min(2 * window, _MOST_PIECES)
-            self._next[pack] = (piece + 1, window)
-            if len(self._next) > 1000:
-                self._next.pop(next(iter(self._next)))
-        if window < 2:
+        """A piece is being read: asks for those behind it, when it is read in order."""
+        stream = self._streams.get(pack)
+        if stream is not None and stream.due - _BEHIND <= piece < stream.due:
+            return  # as most reads: of the piece read last, or of one whose request was overtaken
+        if (pack, piece) in self._planned:
             return
-        at = piece + 1
-        for _ in range(_AHEAD):
-            if not self._cache.has(self._name(pack), at):
-                self._fetch(pack, at, window, ahead=True)
-            at += window
+        with self._lock:
+            if stream is None or not stream.due - _BEHIND <= piece <= stream.due + 1:
+                self._streams.pop(pack, None)
+                self._streams[pack] = _Stream(piece + 1)
+                if len(self._streams) > _STREAMS:
+                    del self._streams[next(iter(self._streams))]
+                return
+            stream.due = piece + 1
+            stream.window = min(2 * stream.window, _MOST_PIECES)
+            at = max(stream.asked, stream.due)
+            until = min(stream.due + _AHEAD * stream.window, stream.end)
+            # Whole windows, so that each is one request; the last of a pack may be less.
+            count = until - at if until == stream.end else (until - at) // stream.window * stream.window
+            stream.asked = at + max(count, 0)
+        for first in range(at, stream.asked, stream.window):
+            if not self._cache.has(self._name(pack), first):
+                self._fetch(pack, first, min(stream.window, stream.asked - first), ahead=True)
 
     def _fetch(self, pack: bytes, piece: int, most: int, *, ahead: bool = False) -> Future[dict[int, bytes]]:
         """The request, under way or new, that brings this piece, and up to *most* with those behind it."""
@@ -168,6 +187,8 @@ class RemotePacks:
             except NotFoundError as error:
                 where = f"pack {pack.hex()} of {self._backend.url}"
                 raise DamageError(f"damaged: {where} is missing; run volfs fsck") from error
+            if len(data) < count * PIECE_BYTES and (stream := self._streams.get(pack)) is not None:
+                stream.end = piece + -(-len(data) // PIECE_BYTES)
             found = {}
             for i in range(count):
                 part = data[i * PIECE_BYTES : (i + 1) * PIECE_BYTES]

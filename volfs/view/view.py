@@ -32,6 +32,7 @@ from volfs.view.listing import Listing
 from volfs.view.live import Live
 from volfs.view.namespace import Namespace
 from volfs.view.publish import Target
+from volfs.view.readahead import Readahead
 from volfs.view.reports import CommitReport, Progress, Resumed
 from volfs.view.state import Base, save_base
 
@@ -75,6 +76,7 @@ class View:
         self.listing = Listing(core)
         self.files = Files(core, self.names, self.attributes)
         self.durability = Durability(core.staging)
+        self._readahead = None if store.is_local else Readahead(self.files, core.blocks, target.packs.ahead)
         self._claiming = trio.Lock()
         self._far = trio.CapacityLimiter(64)  # threads that wait for a store; those that read the disk are others
         self.committing = trio.Lock()
@@ -107,6 +109,8 @@ class View:
                 await self.fetch(missing)
         if end <= offset:
             return b""
+        if self._readahead is not None:
+            self._readahead.read(ino, offset, end)
         data = self.files.at_hand(extents)
         if data is None:
             far = not all(self.core.blocks.is_near(extent.ref) for extent in extents)

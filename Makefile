@@ -19,7 +19,7 @@ help:
 	@echo "make test    set up, then run all tests"
 	@echo "make quick   the tests of every day (under 5 minutes)"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   measure against ext4 and fuse-overlayfs, and large volumes"
+	@echo "make bench   measure against ext4, fuse-overlayfs, rclone, weed mount and s3fs; large volumes"
 	@echo "make soak    long runs: kills, merges, many hosts, a store that fails"
 
 setup: $(VENV)/.ready
@@ -46,8 +46,12 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
+	@$(call install,s3fs)
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m bench.operations
 	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.sdk
+	$(BIN)/python -m bench.remote
 
 soak: setup
 	$(BIN)/python -m tests.tree.merge.fuzz 50000

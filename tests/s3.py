@@ -38,7 +38,7 @@ class Weed:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        master, volume, filer, self.port = free_ports(4)
+        master, volume, self.filer, self.port, self.metrics = free_ports(5)
         identity = {
             "name": "volfs",
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
@@ -48,9 +48,10 @@ class Weed:
         (directory / "data").mkdir()
         (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
         command = [str(_WEED), "server", f"-dir={directory}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        command += [f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}"]
+        command += [f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={self.filer}"]
         command += ["-volume.max=100", "-master.volumeSizeLimitMB=256"]
         command += ["-s3", f"-s3.port={self.port}", f"-s3.config={directory}/s3.json"]
+        command += [f"-metricsPort={self.metrics}", "-metricsIp=127.0.0.1"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
         self._log = open(directory / "log", "wb")  # noqa: SIM115 - closed by stop
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, cwd=directory)

@@ -2,7 +2,7 @@
 
 Plain files: a piece appears whole or not at all, and any process may remove any of them at any moment; who has one open
 reads on. What they hold is verified by its readers, against the hashes in the tree. Nothing here ever fails a read: a
-full disk, or a file that is gone, is a piece that is not cached.
+full disk, or a file that is gone, is a piece that is not cached; what is no file where one should be is removed.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +23,8 @@ from volfs.store.packs import WOULD_WAIT
 PIECE_BYTES = 1 << 20
 _OPEN_FILES = 128
 _WHOLE = "whole"
+_TOUCH_S = 60.0  # how exact the time of a piece's last use is
+_FULL_S = 5.0  # a full disk is left alone for so long: making room walks the whole directory
 _SHARE = 16  # a process that has put a 16th of the bound looks at what all have put
 
 
@@ -37,12 +40,27 @@ class CacheUse(Struct, frozen=True):
 class _Piece:
     """An open file, closed when its last reader lets go of it."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("_touched", "fd")
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):
-            os.utime(path)  # the time of its last use, for eviction
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would be waited for
+        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
+            _remove(path)
+            raise OSError(errno.EINVAL, "not a file", path)
+        self._touched = 0.0
+        self.touch()
+
+    def touch(self) -> None:
+        """Notes the time of its last use, for eviction."""
+        now = time.monotonic()
+        if now - self._touched > _TOUCH_S or not self._touched:
+            self._touched = now
+            with contextlib.suppress(OSError):
+                os.utime(self.fd)
+
+    @property
+    def is_gone(self) -> bool:
+        return os.fstat(self.fd).st_nlink == 0
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
@@ -57,6 +75,7 @@ class Cache:
         self.limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _Piece] = OrderedDict()
+        self._full_until = 0.0
         self._since_look = limit_bytes  # look at the first put
         self._hits = self._misses = self._hit_bytes = self._put_bytes = 0
 
@@ -100,7 +119,9 @@ class Cache:
                 found = self._open.get(name)
                 if found is not None:
                     self._open.move_to_end(name)
-                    return found, start
+            if found is not None:
+                found.touch()
+                return found, start
             try:
                 found = _Piece(f"{self.root}/{name}")
             except OSError:
@@ -116,7 +137,9 @@ class Cache:
 
     def put(self, pack: str, piece: int, data: bytes) -> None:
         """Keeps one piece, if there is room."""
-        temporary = f"{self.root}/{pack}/.{os.getpid()}-{threading.get_ident()}"
+        if time.monotonic() < self._full_until:
+            return
+        temporary = f"{self.root}/{pack}/{_temporary()}"
         for attempt in (0, 1):
             try:
                 os.makedirs(f"{self.root}/{pack}", mode=0o700, exist_ok=True)
@@ -132,14 +155,20 @@ class Cache:
             except OSError as error:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or attempt:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                if attempt:
+                    self._full_until = time.monotonic() + _FULL_S if full else 0.0
                     return
-                self._evict(self.limit_bytes // 2)
+                if full:
+                    self._evict(self.limit_bytes // 2)
+                else:
+                    self._clear_way(pack, piece)
         self._added(len(data))
 
     def adopt(self, pack: str, path: Path) -> None:
         """Keeps a whole pack that was made here: by a link, or a copy where that is not possible."""
         target = f"{self.root}/{pack}/{_WHOLE}"
+        temporary = f"{self.root}/{pack}/{_temporary()}"
         try:
             os.makedirs(f"{self.root}/{pack}", mode=0o700, exist_ok=True)
             try:
@@ -147,11 +176,12 @@ class Cache:
             except FileExistsError:
                 return
             except OSError:
-                shutil.copyfile(path, target + ".new")
-                os.rename(target + ".new", target)
+                shutil.copyfile(path, temporary)
+                os.rename(temporary, target)
             self._added(path.stat().st_size)
         except OSError:
-            return
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
     def drop(self, pack: str, piece: int) -> bool:
         """A piece that is no good; True when there was one."""
@@ -159,10 +189,19 @@ class Cache:
         for name in (f"{pack}/{piece:06}", f"{pack}/{_WHOLE}"):
             with self._lock:
                 self._open.pop(name, None)
-            with contextlib.suppress(OSError):
-                os.unlink(f"{self.root}/{name}")
-                dropped = True
+            dropped |= _remove(f"{self.root}/{name}")
         return dropped
+
+    def _clear_way(self, pack: str, piece: int) -> None:
+        """Removes what stands where a directory or a file should be."""
+        above = self.root
+        for name in pack.split("/"):
+            above /= name
+            if os.path.lexists(above) and not above.is_dir():
+                _remove(str(above))
+        target = f"{above}/{piece:06}"
+        if os.path.isdir(target):
+            _remove(target)
 
     def _added(self, count: int) -> None:
         self._put_bytes += count
@@ -173,8 +212,11 @@ class Cache:
 
     def _evict(self, bound: int) -> None:
         """Removes what was not used for longest, until 9 tenths of *bound* are left. One process at a time."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = self._scan()
@@ -189,10 +231,17 @@ class Cache:
                 total -= size
                 if total <= bound * 9 // 10:
                     break
-        except BlockingIOError:
+        except OSError:  # another process is at it
             return
         finally:
             os.close(lock)
+            self._close_gone()
+
+    def _close_gone(self) -> None:
+        """Gives the space back of pieces that are open here, and were removed by whomever."""
+        with self._lock:
+            for name in [name for name, piece in self._open.items() if piece.is_gone]:
+                del self._open[name]
 
     def _scan(self) -> list[tuple[float, int, str]]:
         """(last use, bytes on disk, path) of each piece; leftovers of killed processes are removed."""
@@ -215,6 +264,22 @@ class Cache:
     def held_bytes(self) -> int:
         """What all processes have in it. Walks the directory."""
         return sum(size for _, size, _ in self._scan())
+
+
+def _temporary() -> str:
+    """A name for what is not whole yet; `_scan` removes what a killed process left."""
+    return f".{os.getpid()}-{threading.get_ident()}"
+
+
+def _remove(path: str) -> bool:
+    """True when something was there."""
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        return False
+    return True
 
 
 def default_limit(root: Path) -> int:

@@ -105,10 +105,16 @@ class RemotePacks:
             piece += count or 1
 
     def forget(self, pack: bytes, offset: int, length: int) -> bool:
-        """These bytes are not what they should be: drops what the cache has of them. True when it had any."""
+        """These bytes are not what they should be: drops what the cache has of them. True: they are read once more.
+
+        Also where the cache has none: they were damaged on the way and could not be kept, or another has just dropped
+        them.
+        """
         name = self._name(pack)
         pieces = range(offset // PIECE_BYTES, (offset + length - 1) // PIECE_BYTES + 1)
-        return any([self._cache.drop(name, piece) for piece in pieces])
+        for piece in pieces:
+            self._cache.drop(name, piece)
+        return True
 
     def add(self, pack: bytes, path: Path) -> None:
         with self._lock:

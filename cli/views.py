@@ -53,7 +53,8 @@ def show_commit(report: dict[str, Any]) -> None:
         click.echo("nothing to commit")
         return
     removed = f", {report['removed']} removed" if report["removed"] else ""
-    click.echo(f"commit {report['seq']}: {plural(report['files'], 'file')}, {size(report['bytes'])}{removed}")
+    sent = f"; {plural(report['requests'], 'request')}, {size(report['sent_bytes'])} sent" if report["requests"] else ""
+    click.echo(f"commit {report['seq']}: {plural(report['files'], 'file')}, {size(report['bytes'])}{removed}{sent}")
     for line in report["lines"]:
         click.echo(line)
 

@@ -129,15 +129,19 @@ def log_command(name: str, store: str | None, environment: str, as_json: bool) -
     volume = find_volume(opened, environment, name)
     history = list(Commits(opened.backend, volume.id, volume.name).history())
     if as_json:
-        keep = ("seq", "parent", "time_ns", "host", "message", "files", "bytes", "removed", "stored_bytes", "lines")
+        keep = ["seq", "parent", "time_ns", "host", "message", "files", "bytes", "removed", "stored_bytes"]
+        keep += ["requests", "sent_bytes", "lines"]
         show_json([{key: value for key in keep if (value := getattr(c, key)) is not None} for c in history])
         return
     if not history:
         click.echo(f"{name} has no commit yet")
         return
     show_table(
-        ("COMMIT", "TIME", "HOST", "FILES", "BYTES", "MESSAGE"),
-        [(c.seq, when(c.time_ns), c.host, c.files, size(c.bytes), c.message) for c in history],
+        ("COMMIT", "TIME", "HOST", "FILES", "BYTES", "SENT", "REQUESTS", "MESSAGE"),
+        [
+            (c.seq, when(c.time_ns), c.host, c.files, size(c.bytes), size(c.sent_bytes), c.requests or "-", c.message)
+            for c in history
+        ],
     )
 
 

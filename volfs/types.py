@@ -63,7 +63,8 @@ class VolumeInfo:
 
 @dataclass(frozen=True)
 class CommitInfo:
-    """One commit of a volume's log. *lines* tell of each path overwritten, put aside or not done by a merge."""
+    """One commit of a volume's log. *lines* tell of each path overwritten, put aside or not done by a merge.
+    *requests* and *sent_bytes* brought its data to the store; a local one has no requests."""
 
     number: int
     created_at: datetime
@@ -73,6 +74,8 @@ class CommitInfo:
     removed: int
     bytes: int
     lines: tuple[str, ...]
+    requests: int = 0
+    sent_bytes: int = 0
 
 
 class VolumeCreateOptions(TypedDict, total=False):

@@ -145,6 +145,9 @@ SAMPLES: dict[str, Sample] = {
     "root": Sample(Root(DIRECTORY, REF, 5, 70_000), encode_root, decode_root),
     "root-empty": Sample(Root(EMPTY_ROOT), encode_root, decode_root),
     "commit": Sample(COMMIT, encode_commit, decode_commit, summed=True),
+    "commit-sent": Sample(
+        msgspec.structs.replace(COMMIT, requests=12, sent_bytes=4_800_000), encode_commit, decode_commit, summed=True
+    ),
     "commit-deleted": Sample(
         CommitRecord(seq=4, parent=3, token="cd" * 16, root=b"", time_ns=1, kind="deleted"),
         encode_commit,

@@ -158,12 +158,12 @@ def test_a_kept_view_is_committed_without_a_mount(host: Host) -> None:
     (point / "f").write_text("kept")
     assert "are kept" in host.run("umount", point).stdout
     host.run("create", "w")
-    assert host.run("umount", point, "--commit").stdout == "commit 1: 1 file, 4 B\n"
+    assert host.run("umount", point, "--commit").stdout.startswith("commit 1: 1 file, 4 B")
     assert kept(host) == [] and not [path for path in host.path.glob("*/incoming/**/*") if path.is_file()]
     host.mount()
     (point / "g").write_text("killed")
     host.kill(point)
-    assert host.run("umount", point, "--commit").stdout == "commit 2: 1 file, 6 B\n"
+    assert host.run("umount", point, "--commit").stdout.startswith("commit 2: 1 file, 6 B")
     assert kept(host) == [] and host.mounts() == []
     assert sorted(path.name for path in host.mount("other").iterdir()) == ["f", "g"]
 

@@ -19,8 +19,11 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     *token* is random and tells a committer its own record. *root* is the encoded snapshot; *view_root* what the
     committing view goes on showing, when that is another. *volume* is the volume's id ("" where an older volfs wrote
     it): no other volume's record can stand in its place. *packs* were added by it. *inode_range*: no range of inode
-    numbers below was free. *bytes* were staged, *stored_bytes* written by the commit itself. *kind* `deleted` ends a
-    volume's log.
+    numbers below was free. *bytes* were staged, *stored_bytes* written by the commit itself. *requests* and
+    *sent_bytes* are what it took to bring all of it to the store (0 where an older volfs wrote it): since the view's
+    last commit, in the background, too, and with tries that failed. The puts of this record are among the requests, its
+    bytes not among the bytes; what was only asked is not counted. A local store has no requests. *kind* `deleted` ends
+    a volume's log.
     """
 
     seq: int
@@ -39,6 +42,8 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     bytes: int = 0
     removed: int = 0
     stored_bytes: int = 0
+    requests: int = 0
+    sent_bytes: int = 0
     lines: tuple[str, ...] = ()
 
 

@@ -343,6 +343,8 @@ class Handle:
                 removed=record.removed,
                 bytes=record.bytes,
                 lines=record.lines,
+                requests=record.requests,
+                sent_bytes=record.sent_bytes,
             )
             for record in self.session().history()
         ]

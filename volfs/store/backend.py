@@ -1,12 +1,26 @@
 """What a store asks of a place that keeps objects. May import: exception. Blocking and thread-safe."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from volfs.exception import DamageError
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Sent:
+    """What was asked of a store to bring something there, tries that failed among it: requests, none of a store that
+    is local, and bytes."""
+
+    requests: int = 0
+    bytes: int = 0
+
+    def add(self, requests: int, count: int) -> None:
+        self.requests += requests
+        self.bytes += count
 
 
 class Backend(Protocol):
@@ -47,8 +61,11 @@ class Backend(Protocol):
         """Absent is fine."""
         ...
 
-    def adopt(self, path: Path, key: str) -> None:
-        """Makes a whole, synced local file an object. Idempotent for one and the same file."""
+    def adopt(self, path: Path, key: str, sent: Sent | None = None) -> None:
+        """Makes a whole, synced local file an object. Idempotent for one and the same file.
+
+        A store that is far adds to *sent* what that takes.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""Objects as files of a local directory. May import: exception. Must not know: what the objects mean.
+"""Objects as files of a local directory. May import: backend, exception. Must not know: what the objects mean.
 
 An object appears whole or not at all: written to a temporary file, fsync'd, linked to its name, and the directory
 fsync'd. Readers never see a temporary file: those lie apart, in `tmp`.
@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from volfs.exception import InvalidError, NotFoundError, StoreError
+from volfs.store.backend import Sent
 
 _TEMPORARY = "tmp"
 _PARTS = frozenset(("", ".", ".."))  # names that no part of a key has
@@ -121,7 +122,7 @@ class Local:
         if path.parent.exists():
             sync_directory(path.parent)
 
-    def adopt(self, path: Path, key: str) -> None:
+    def adopt(self, path: Path, key: str, sent: Sent | None = None) -> None:
         target = self.path_of(key)
         os.chmod(path, 0o444)
         while True:

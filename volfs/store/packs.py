@@ -1,16 +1,19 @@
 """A family's packs. May import: keys, backend, format. Thread-safe; blocks."""
 
+import contextlib
 import errno
 import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from volfs.exception import DamageError
 from volfs.format.ids import pack_id
 from volfs.store import keys
+from volfs.store.backend import Sent
 from volfs.store.local import Local
 
 _OPEN_FILES = 64
@@ -32,9 +35,11 @@ class _Open:
 
 
 class Packs(Protocol):
-    """How a family's packs are read and added. *at_once*: how many may be added beside each other with profit."""
+    """How a family's packs are read and added. *at_once*: how many may be added beside each other with profit.
+    *is_far*: by requests."""
 
     at_once: int
+    is_far: bool
 
     def read(self, pack: bytes, offset: int, length: int) -> bytes:
         """Raises DamageError when the pack is gone, ServiceError; fewer bytes where it ends early."""
@@ -60,6 +65,10 @@ class Packs(Protocol):
         """Makes a sealed, synced segment a pack: durable when it returns. The file stays the caller's."""
         ...
 
+    def sent(self, packs: Iterable[bytes]) -> Sent:
+        """What this process has sent to add these, in the background, too. A local store has no requests."""
+        ...
+
     def new_pack(self) -> tuple[bytes, str]:
         """(id, file name) of a pack to come."""
         ...
@@ -73,6 +82,7 @@ class LocalPacks:
     """Packs of a local store: read in place."""
 
     at_once = 1
+    is_far = False
 
     def __init__(self, backend: Local, work: Path, family: str) -> None:
         self._backend = backend
@@ -108,6 +118,15 @@ class LocalPacks:
 
     def add(self, pack: bytes, path: Path) -> None:
         self._backend.adopt(path, keys.pack(self._family, pack))
+
+    def sent(self, packs: Iterable[bytes]) -> Sent:
+        """Bytes that they take on the disk: what was punched out of them was not kept."""
+        found = Sent()
+        for pack in packs:
+            with contextlib.suppress(FileNotFoundError):
+                status = self.path(pack).stat()
+                found.add(0, min(status.st_size, status.st_blocks * 512))
+        return found
 
     def new_pack(self) -> tuple[bytes, str]:
         return new_pack()

@@ -1,4 +1,4 @@
-"""Objects in S3, Google Cloud Storage or Azure, through obstore. May import: location, retry, exception.
+"""Objects in S3, Google Cloud Storage or Azure, through obstore. May import: backend, location, retry, exception.
 
 Blocking and thread-safe: obstore's async calls need asyncio. Does not survive a fork: a request in the child of a
 process that has made one hangs for ever.
@@ -16,6 +16,7 @@ from obstore.exceptions import AlreadyExistsError as ObjectExists
 from obstore.store import from_url
 
 from volfs.exception import ExecutionError, InvalidError
+from volfs.store.backend import Sent
 from volfs.store.location import Location
 from volfs.store.retry import Patience
 
@@ -143,18 +144,27 @@ class Remote:
 
         self.patience.run("delete", key, delete)
 
-    def adopt(self, path: Path, key: str) -> None:
+    def adopt(self, path: Path, key: str, sent: Sent | None = None) -> None:
         size = path.stat().st_size
+        parts = -(-size // _PART_BYTES)
+
+        def count(requests: int, sent_bytes: int) -> None:
+            self.patience.count(requests, sent_bytes)
+            if sent is not None:
+                sent.add(requests, sent_bytes)
 
         def upload(*, again: bool) -> None:
-            if (again or size > _PART_BYTES) and self._size(key) == size:
-                return  # it had arrived before: its answer had not, or the commit that sent it failed
+            if again or parts > 1:
+                count(1, 0)
+                if self._size(key) == size:
+                    return  # it had arrived before: its answer had not, or the commit that sent it failed
+            count(parts + 2 if parts > 1 else 1, size)  # an upload in parts is begun and completed
             try:
                 obstore.put(
                     self._store,
                     key,
                     path,
-                    use_multipart=size > _PART_BYTES,
+                    use_multipart=parts > 1,
                     chunk_size=_PART_BYTES,
                     max_concurrency=_PARTS_AT_ONCE,
                 )
@@ -164,7 +174,7 @@ class Remote:
                 # The upload is no longer known: it was completed, and the answer to that lost.
                 raise ConnectionError(str(error)) from error
 
-        self.patience.run_again("put", key, upload, sent=size)
+        self.patience.run_again("put", key, upload, requests=0)
 
     def _size(self, key: str) -> int | None:
         try:

@@ -5,12 +5,13 @@ who reads the small files of a directory, finds the next pieces under way, more 
 """
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from volfs.exception import DamageError, NotFoundError
 from volfs.store import keys
-from volfs.store.backend import Backend
+from volfs.store.backend import Backend, Sent
 from volfs.store.cache import PIECE_BYTES, Cache
 from volfs.store.packs import incoming, new_pack
 
@@ -48,6 +49,7 @@ class _Stream:
 
 class RemotePacks:
     at_once = 4
+    is_far = True
 
     def __init__(self, backend: Backend, cache: Cache, fetches: Fetches, work: Path, family: str) -> None:
         self._backend = backend
@@ -60,6 +62,7 @@ class RemotePacks:
         self._streams: dict[bytes, _Stream] = {}
         self._planned: set[tuple[bytes, int]] = set()  # pieces whose readers say themselves what comes next
         self._adding: dict[bytes, threading.Lock] = {}
+        self._sent: dict[bytes, Sent] = {}
         self._added: set[bytes] = set()
 
     def read(self, pack: bytes, offset: int, length: int) -> bytes:
@@ -119,11 +122,19 @@ class RemotePacks:
     def add(self, pack: bytes, path: Path) -> None:
         with self._lock:
             turn = self._adding.setdefault(pack, threading.Lock())
+            sent = self._sent.setdefault(pack, Sent())
         with turn:  # a commit waits for the upload that is under way
             if pack not in self._added:
-                self._backend.adopt(path, keys.pack(self._family, pack))
+                self._backend.adopt(path, keys.pack(self._family, pack), sent)
                 self._cache.adopt(self._name(pack), path)
                 self._added.add(pack)
+
+    def sent(self, packs: Iterable[bytes]) -> Sent:
+        found = Sent()
+        with self._lock:
+            for one in filter(None, map(self._sent.get, packs)):
+                found.add(one.requests, one.bytes)
+        return found
 
     def new_pack(self) -> tuple[bytes, str]:
         return new_pack()

@@ -46,15 +46,16 @@ class Patience:
         """What *call* returns. Raises NotFoundError, StoreError, ServiceError."""
         return self.run_again(verb, key, lambda again: call(), sent=sent)
 
-    def run_again(self, verb: str, key: str, call: Callable[..., T], *, sent: int = 0) -> T:
-        """The same; *call* is told by `again` whether it was tried before."""
+    def run_again(self, verb: str, key: str, call: Callable[..., T], *, requests: int = 1, sent: int = 0) -> T:
+        """The same; *call* is told by `again` whether it was tried before. *requests* and *sent* (bytes) are those of
+        each try; what *call* finds out itself it tells to `count`."""
         self._check()
         start = time.monotonic()
         pause = _FIRST_S
         again = False
         while True:
             with self._lock:
-                self._requests += 1
+                self._requests += requests
                 self._retries += again
                 self._sent += sent
             try:
@@ -76,6 +77,11 @@ class Patience:
             self._ended.wait(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _MOST_S)
             again = True
+
+    def count(self, requests: int, sent: int) -> None:
+        with self._lock:
+            self._requests += requests
+            self._sent += sent
 
     def received(self, count: int) -> None:
         with self._lock:

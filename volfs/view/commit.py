@@ -90,6 +90,7 @@ def commit_frozen(
             anchor=anchor,
             files=len(frozen.files),
             bytes=frozen.data_bytes,
+            segments=log.fresh,
             removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
         )
 

@@ -46,6 +46,7 @@ class Proposal:
     """*mine*, made from *base*, which is commit *base_seq* or (*own*) that commit's `view_root`.
 
     *anchor* is the path of a sub_path view; *files*, *bytes* and *removed* are for the log.
+    *segments* are packs that it may have sent, needed or not.
     """
 
     base: Root
@@ -55,6 +56,7 @@ class Proposal:
     own: bool = False
     message: str = ""
     anchor: tuple[bytes, ...] = ()
+    segments: frozenset[bytes] = frozenset()
     files: int = 0
     bytes: int = 0
     removed: int = 0
@@ -98,7 +100,9 @@ def publish(
     elif proposal.own:
         head = target.commits.get(proposal.base_seq)  # the view shows its own part of that commit only
     seq = proposal.base_seq
+    tries = 0
     while True:
+        tries += 1
         root: Root = mine
         lines: tuple[str, ...] = ()
         if head is not None:
@@ -117,6 +121,7 @@ def publish(
             )
             root, lines = merged.root, merged.lines
         packs = seal()
+        sent = target.packs.sent(proposal.segments | set(packs))
         record = CommitRecord(
             seq=seq + 1,
             parent=seq,
@@ -132,6 +137,8 @@ def publish(
             bytes=proposal.bytes,
             removed=proposal.removed,
             stored_bytes=writer.written_bytes,
+            requests=sent.requests + tries if target.packs.is_far else 0,
+            sent_bytes=sent.bytes,
             lines=lines,
         )
         if target.commits.append(record):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 class CommitReport(Struct, frozen=True, kw_only=True):
     """*seq* None: there was nothing to commit. *lines*: each path overwritten, put aside or not done, and what became
-    of it."""
+    of it. *requests* and *sent_bytes* as in the commit's record."""
 
     seq: int | None
     files: int = 0
@@ -15,6 +15,8 @@ class CommitReport(Struct, frozen=True, kw_only=True):
     removed: int = 0
     packs: int = 0
     stored_bytes: int = 0
+    requests: int = 0
+    sent_bytes: int = 0
     merged: bool = False
     lines: tuple[str, ...] = ()
 

@@ -266,6 +266,8 @@ def _report(published: Published, record: CommitRecord) -> CommitReport:
         removed=record.removed,
         packs=len(record.packs),
         stored_bytes=record.stored_bytes,
+        requests=record.requests,
+        sent_bytes=record.sent_bytes,
         merged=record.view_root is not None,
         lines=record.lines,
     )

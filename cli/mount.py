@@ -3,7 +3,6 @@
 import importlib
 import math
 import os
-import shutil
 import time
 
 import click
@@ -131,6 +130,6 @@ def _end_dead(place: Place, state: MountState, action: str | None) -> None:
     if action == "commit":
         show_commit(msgspec.to_builtins(importlib.import_module("volfs.fuse.daemon").commit_kept(place, state)))
     if action == "discard":
-        shutil.rmtree(work_dir(state.store) / place.directory.name, ignore_errors=True)
+        importlib.import_module("volfs.store.durable").remove_log(work_dir(state.store) / place.directory.name)
         place.remove()
         click.echo(f"discarded the changes kept for {state.mountpoint}")

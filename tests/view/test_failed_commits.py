@@ -14,6 +14,7 @@ from tests.view.mounted import Mounted
 from tests.view.test_model import Model, change
 from volfs.exception import ServiceError
 from volfs.format.hashing import BLOCK_BYTES
+from volfs.store import durable
 from volfs.store.commits import Commits
 from volfs.view import opening, staging, view
 
@@ -295,7 +296,7 @@ def test_a_view_follows_a_model_through_commits_that_fail_while_it_changes(seed:
     trio.run(main)
 
 
-def test_a_log_that_is_half_thrown_away_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_is_half_thrown_away_is_not_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "SEGMENT_BYTES", 2000)
     _, store, volume = faulty_volume(tmp_path)
 
@@ -307,17 +308,17 @@ def test_a_log_that_is_half_thrown_away_replays(tmp_path: Path, monkeypatch: pyt
             await mounted.write(f"d/{i}", bytes(2000))
         log = mounted.view.core.staging
         assert len(log.segments) == 5
-        unlink = Path.unlink
 
-        def once(path: Path, missing_ok: bool = False) -> None:
-            unlink(path, missing_ok)
+        def half(path: Path, ignore_errors: bool = False) -> None:
+            sorted(path.iterdir())[1].unlink()
             raise RuntimeError("killed")
 
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "unlink", once)
+            patched.setattr(durable.shutil, "rmtree", half)
             with pytest.raises(RuntimeError, match="killed"):
                 log.drop()
-        mounted = Mounted(store, volume, tmp_path, "one")
-        assert await mounted.tree() == {"d": None} | {f"d/{i}": bytes(2000) for i in range(4)}
+        assert await Mounted(store, volume, tmp_path, "one").tree() == {"d": None}
+        durable.sweep(store.work)
+        assert [path.name for path in store.work.iterdir()] == ["one"]
 
     trio.run(main)

@@ -1,4 +1,6 @@
-"""The mounts of this user: a directory each, kept as long as a view has uncommitted changes. May import: exception.
+"""The mounts of this user: a directory each, kept as long as a view has uncommitted changes.
+
+May import: durable, note, exception.
 
 Read by `volfs status` and its kin, so it imports neither trio nor pyfuse3, and never touches a mountpoint.
 """
@@ -14,6 +16,7 @@ from xxhash import xxh3_128_hexdigest
 
 from volfs.exception import DamageError, ExecutionError, NotFoundError
 from volfs.format.note import Summed, decode_summed, encode_summed
+from volfs.store.durable import make_directory, sync_directory
 
 _LINKS = 40  # the kernel follows as many
 
@@ -49,7 +52,7 @@ class Place:
         self._lock = directory / "lock"
 
     def make(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.directory)
 
     def lock(self) -> int:
         """Held until the descriptor is closed. Raises ExecutionError when a daemon holds it."""
@@ -78,9 +81,14 @@ class Place:
         return decode_summed(data, MountState, str(self.state))
 
     def save(self, state: MountState) -> None:
+        """Durable when it returns: a loss of power must not leave half of it, or kept changes that nobody lists."""
         temporary = self.state.with_suffix(".new")
-        temporary.write_bytes(encode_summed(state))
+        with open(temporary, "wb") as file:
+            file.write(encode_summed(state))
+            file.flush()
+            os.fsync(file.fileno())
         os.rename(temporary, self.state)
+        sync_directory(self.directory)
 
     def remove(self) -> None:
         self.state.unlink(missing_ok=True)  # before the lock: who waits for that would take the view for a kept one

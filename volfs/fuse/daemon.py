@@ -23,6 +23,7 @@ from volfs.format.names import check_sub_path, shown
 from volfs.format.record import CommitRecord
 from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
+from volfs.store.durable import sweep
 from volfs.store.places import work_dir
 from volfs.store.store import Store, normal_url, open_store
 from volfs.store.volumes import Volume, create_volume, find_with_latest, load_volume
@@ -119,6 +120,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
             logging.basicConfig(
                 filename=place.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
             )
+        sweep(store.work)
         incoming = store.work / key
         if not any(incoming.glob("*")):
             place.base.unlink(missing_ok=True)  # nothing uncommitted was left: the latest commit is shown

@@ -40,6 +40,7 @@ _log = logging.getLogger("volfs")
 _WORKERS = 12
 _FAR_WORKERS = 96  # requests that wait for a slow store must leave some for those that do not
 _ANSWER_S = 5.0
+_HOUSEKEEPING_S = 1.0
 _STORE_ANSWER_S = 3.0  # status does not wait longer for a store that is away
 _MANY_NAMES = 50_000  # 21 us each to invalidate: then all names at once, and a LOOKUP at the next use of each
 _NOTIFY_INC_EPOCH = 8  # linux/fuse.h, protocol 7.44
@@ -194,7 +195,7 @@ class Mount:
     async def _housekeeping(self) -> None:
         """Full segments become durable, and dead ranges free, while nobody waits for it."""
         while True:
-            await trio.sleep(1)
+            await trio.sleep(_HOUSEKEEPING_S)
             try:
                 self._view.core.staging.punch()
                 if self._view.core.staging.wants_sync:

@@ -23,6 +23,7 @@ from volfs.format.ids import commit_token
 from volfs.format.record import CommitRecord
 from volfs.format.root import Root, decode_root
 from volfs.store.commits import Commits
+from volfs.store.durable import PASSING, sweep
 from volfs.store.numbers import Claims
 from volfs.store.store import Store
 from volfs.store.volumes import Volume, empty_root
@@ -35,7 +36,6 @@ from volfs.view.packing import PackWriter
 from volfs.view.publish import Proposal, Target, loader, publish
 
 PENDING = 50_000  # entries of a draft in memory, some 1.5 KB each; then they become nodes
-_WORK = "sdk-"  # begins the names of programs' directories in the store's `incoming`
 
 Work = Callable[[Draft, PackWriter], None]
 Check = Callable[[Load, Root, Root, Root], None]
@@ -197,9 +197,9 @@ class Session:
         owner = os.getpid()
         if not self._swept:
             self._swept = True
-            self._sweep()
+            sweep(self.store.work)
         while True:
-            path = self._packs.incoming(_WORK + os.urandom(8).hex())
+            path = self._packs.incoming(PASSING + os.urandom(8).hex())
             try:
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -214,17 +214,6 @@ class Session:
             if os.getpid() == owner:  # not what a forked child forgets
                 shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
-
-    def _sweep(self) -> None:
-        """Removes what killed programs have left."""
-        for path in self.store.work.glob(_WORK + "*"):
-            with contextlib.suppress(OSError):  # in use, or another sweeper's
-                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path)
-                finally:
-                    os.close(lock)
 
     def history(self) -> Iterator[CommitRecord]:
         with self._deleted_told():

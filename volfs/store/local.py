@@ -1,4 +1,4 @@
-"""Objects as files of a local directory. May import: backend, exception. Must not know: what the objects mean.
+"""Objects as files of a local directory. May import: backend, durable, exception. Must not know: what they mean.
 
 An object appears whole or not at all: written to a temporary file, fsync'd, linked to its name, and the directory
 fsync'd. Readers never see a temporary file: those lie apart, in `tmp`.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from volfs.exception import InvalidError, NotFoundError, StoreError
 from volfs.store.backend import Sent
+from volfs.store.durable import make_directory, sync_directory
 
 _TEMPORARY = "tmp"
 _PARTS = frozenset(("", ".", ".."))  # names that no part of a key has
@@ -49,7 +50,7 @@ class Local:
                 except FileExistsError:
                     return False
                 except FileNotFoundError:
-                    self._make_directory(path.parent)
+                    make_directory(path.parent)
         finally:
             temporary.unlink()
         sync_directory(path.parent)
@@ -59,7 +60,7 @@ class Local:
         path = self.path_of(key)
         temporary = self._written(data)
         try:
-            self._make_directory(path.parent)
+            make_directory(path.parent)
             os.rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -131,12 +132,12 @@ class Local:
                 break
             except FileExistsError:
                 if os.path.samefile(path, target):
-                    return
+                    break  # by one who may have been killed before it was durable
                 raise
             except FileNotFoundError:
                 if not path.exists():
                     raise
-                self._make_directory(target.parent)
+                make_directory(target.parent)
         sync_directory(target.parent)
 
     def _written(self, data: bytes) -> Path:
@@ -147,7 +148,7 @@ class Local:
             try:
                 fd = os.open(path, flags, 0o600)
             except FileNotFoundError:
-                self._make_directory(path.parent)
+                make_directory(path.parent)
                 fd = os.open(path, flags, 0o600)
         except PermissionError as error:
             raise self._refused(error) from error
@@ -165,18 +166,6 @@ class Local:
             os.close(fd)
         return path
 
-    def _make_directory(self, path: Path) -> None:
-        """Makes *path* with all above it, each durable in the directory above."""
-        if path.is_dir():
-            return
-        if path != self.root:
-            self._make_directory(path.parent)
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            return
-        sync_directory(path.parent)
-
     def _named(self, error: OSError) -> OSError:
         """The same error of this store: of a descriptor it names no file."""
         return OSError(error.errno, error.strerror, str(self.root))
@@ -184,12 +173,3 @@ class Local:
     def _refused(self, error: OSError) -> StoreError:
         return StoreError(f"the store {self.root} refuses access ({os.strerror(error.errno or errno.EACCES)})")
 
-
-def sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        os.close(fd)

@@ -1,4 +1,4 @@
-"""A family's packs. May import: keys, backend, format. Thread-safe; blocks."""
+"""A family's packs. May import: keys, backend, durable, format. Thread-safe; blocks."""
 
 import contextlib
 import errno
@@ -14,6 +14,7 @@ from volfs.exception import DamageError
 from volfs.format.ids import pack_id
 from volfs.store import keys
 from volfs.store.backend import Sent
+from volfs.store.durable import make_directory
 from volfs.store.local import Local
 
 _OPEN_FILES = 64
@@ -159,7 +160,6 @@ def new_pack() -> tuple[bytes, str]:
 
 def incoming(work: Path, view: str) -> Path:
     """A view's directory for segments, made if absent."""
-    work.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = work / view
-    path.mkdir(mode=0o700, exist_ok=True)
+    make_directory(path)
     return path

@@ -13,6 +13,7 @@ from volfs.exception import NotFoundError, StoreError
 from volfs.format.note import decode_note, encode_note
 from volfs.store import keys
 from volfs.store.backend import Backend, get_decoded
+from volfs.store.durable import make_directory
 from volfs.store.local import Local
 from volfs.store.location import Location, parse_url
 from volfs.store.options import StoreOptions, options_from_env
@@ -145,7 +146,7 @@ def _remote(location: Location, options: StoreOptions) -> Store:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path)
     except OSError as error:
         raise StoreError(f"cannot make the store {path}: {error.strerror}") from error
     # Looked for last: where another program has just made the store, it is there before anything else.

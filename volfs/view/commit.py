@@ -121,6 +121,7 @@ class _Log:
     def __init__(self, target: Target, frozen: Frozen, tell: Tell) -> None:
         self._tell = tell
         self._packs = target.packs
+        self._digest = target.digest
         self._segments = frozen.segments
         self._added: list[bytes] = []
         self.fresh = frozenset(segment.pack for segment in frozen.segments)
@@ -144,5 +145,5 @@ class _Log:
         return (*self._added, *own)
 
     def _seal(self, segment: Segment) -> None:
-        segment.sync()
+        segment.sync(self._digest)
         self._packs.add(segment.pack, segment.path)

@@ -57,21 +57,21 @@ def open_view(
         commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claims, clock_ns, socket.gethostname()
     )
     kept = load_base(state)
-    start = _base_of(latest, own=False) if kept is None else kept
+    start = _base_of(latest, own=False, log=0) if kept is None else kept
     save_base(state, start)
 
-    def published(tokens: list[str]) -> str | None:
-        record = _last_published(commits, start, tokens)
+    def published(frozen: dict[str, int]) -> str | None:
+        record = _last_published(commits, start, list(frozen))
         if record is None:
             return None
         # Before the log forgets what was published: else one killed in between leaves a log that fits no base.
-        save_base(state, _base_of(record, own=True))
+        save_base(state, _base_of(record, own=True, log=frozen[record.token]))
         return record.token
 
-    log = staging.load(published)
+    log = staging.load(published, start.log)
     first = next(log, None)  # opens the log, and finds what was published
     record = _record_of(commits, start, staging, latest)
-    base = _base_of(record, own=start.own or staging.published is not None)
+    base = _base_of(record, own=start.own or staging.published is not None, log=staging.included)
     root = _shown(target, record, base)
     inodes = Inodes(root, nodes.load)  # may wait, until the view is ready
     journal = Journal(inodes, staging)
@@ -99,11 +99,11 @@ def open_view(
     return view
 
 
-def _base_of(record: CommitRecord | None, *, own: bool) -> Base:
+def _base_of(record: CommitRecord | None, *, own: bool, log: int) -> Base:
     """*own*: the view made that commit, and so shows its `view_root`, if there is one."""
     if record is None:
-        return Base()
-    return Base(seq=record.seq, token=record.token, own=own and record.view_root is not None)
+        return Base(log=log)
+    return Base(seq=record.seq, token=record.token, own=own and record.view_root is not None, log=log)
 
 
 def _last_published(commits: Commits, base: Base, tokens: list[str]) -> CommitRecord | None:

@@ -110,7 +110,7 @@ class PackWriter:
         self._own = [segment for segment in self._own if segment.pack not in self._sealed]
 
     def _seal(self, segment: Segment) -> None:
-        segment.sync()
+        segment.sync(self._digest)
         self._packs.add(segment.pack, segment.path)
         self._sealed.append(segment.pack)
         segment.path.unlink()

@@ -157,7 +157,8 @@ async def _move(view: View) -> Changes | None:
         if record is None:
             return view.base, Changes(), None
         new = decode_root(record.root)
-        return Base(seq=record.seq, token=record.token), changes_between(target.load, shown, new), record.root
+        base = Base(seq=record.seq, token=record.token, log=core.staging.included)
+        return base, changes_between(target.load, shown, new), record.root
 
     base, changes, encoded = await trio.to_thread.run_sync(look)
     if encoded is None:
@@ -166,6 +167,11 @@ async def _move(view: View) -> Changes | None:
     await trio.to_thread.run_sync(check_root, view, root)
     if core.journal.changes != since or view.files.open_count:
         return None
+    # At once with what follows: a change that is answered from here on is one of the new base. The log has none any
+    # more that counts; it goes first, as it would not fit the new base if we were killed in between.
+    core.staging.drop()
+    core.journal.era += 1
+    save_base(view.state, base)
     for ino in list(core.orphans):
         live = core.inodes.live.get(ino)
         if live is not None:
@@ -180,10 +186,6 @@ async def _move(view: View) -> Changes | None:
     core.inodes.rebase(root)
     view.base = base
     view.listing.epoch += 1
-    core.staging.drop()
-    core.journal.era += 1
-    with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(save_base, view.state, base)
     await _settle(view)
     return changes
 

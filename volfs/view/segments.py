@@ -1,4 +1,5 @@
-"""One segment file: appended to, read back, scanned. May import: format. Must not know: inodes, stores, trio.
+"""One segment file: appended to, read back, scanned. May import: durable, format. Must not know: inodes, stores,
+trio.
 
 A segment grows only by whole records. An append that fails (a full disk) leaves the file as it was; if even that
 cannot be had, the segment refuses further use, since nobody knows its end.
@@ -7,6 +8,7 @@ cannot be had, the segment refuses further use, since nobody knows its end.
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,11 +33,13 @@ from volfs.format.segment import (
     frame_lengths,
     pack_seed,
 )
+from volfs.store.durable import sync_directory
 
 SEGMENT_BYTES = 64 << 20  # a full one: small enough to be uploaded while the next is written
 _IOV_MAX = 1024  # parts of one pwritev(2): limits.h
 _SEARCH_BYTES = 1 << 20
 _MAGIC_START = encode_header(bytes(16), 0)[:8]
+_COPY_BYTES = 1 << 20
 SCAN_BYTES = 4096  # one read finds the frame and meta part of nearly every record
 
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2  # linux/falloc.h
@@ -62,9 +66,12 @@ class Segment:
     """
 
     __slots__ = (
+        "_compared",
+        "_syncing",
         "continues",
         "data_bytes",
         "dead_bytes",
+        "doubtful",
         "failed",
         "fd",
         "handle",
@@ -93,6 +100,9 @@ class Segment:
         self.taken = False
         self.uploaded = False
         self.failed = False
+        self.doubtful = False  # an fsync failed: behind `synced` nothing is known of the disk
+        self._compared = False  # it was read by a replay, which has compared it
+        self._syncing = threading.Lock()
         self.data_bytes = 0
         self.dead_bytes = 0
 
@@ -128,9 +138,13 @@ class Segment:
             if isinstance(error, DamageError):
                 raise DamageError(f"damaged: {path}: {error}; run volfs fsck") from error
             raise
-        segment = cls(path, fd, header.pack, header.number, os.fstat(fd).st_size)
+        status = os.fstat(fd)
+        size, mode = status.st_size, status.st_mode
+        segment = cls(path, fd, header.pack, header.number, size)
         segment.sealed = True
         segment.continues = header.continues
+        if not mode & 0o222:  # sealed by a commit, when it was durable
+            segment.synced = size
         return segment
 
     def append(self, head: bytes, data: bytes | memoryview) -> int:
@@ -146,13 +160,18 @@ class Segment:
                 rest = (head + bytes(data))[done:]
                 done += os.pwritev(self.fd, (rest,), start + done)
         except OSError:
-            try:
-                os.ftruncate(self.fd, start)
-            except OSError:
-                self.failed = True
+            self._cut(start)
             raise
         self.size = start + wanted
         return start + len(head)
+
+    def _cut(self, size: int) -> None:
+        """What was appended behind is none."""
+        self.size = size
+        try:
+            os.ftruncate(self.fd, size)
+        except OSError:
+            self.failed = True
 
     def append_blob(self, data: bytes, digest: bytes) -> Ref:
         """Appends a block or node; returns its reference."""
@@ -170,8 +189,13 @@ class Segment:
             at += len(head)
             refs.append(Ref(self.pack, at, len(data), len(data), 0, digest))
             at += len(data)
-        for first in range(0, len(parts), _IOV_MAX):
-            self._append_all(parts[first : first + _IOV_MAX])
+        start = self.size
+        try:
+            for first in range(0, len(parts), _IOV_MAX):
+                self._append_all(parts[first : first + _IOV_MAX])
+        except OSError:
+            self._cut(start)
+            raise
         return refs
 
     def _append_all(self, parts: list[bytes | memoryview]) -> None:
@@ -193,20 +217,50 @@ class Segment:
         if result != 0 and ctypes.get_errno() not in (errno.EOPNOTSUPP, errno.ENOSYS):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(self.path))
 
-    def sync(self) -> None:
-        """Makes all that was appended before the call durable. Called in a thread."""
-        size, handle = self.size, self.handle
-        if self.synced < size and handle is not None:
+    def sync(self, digest: BlockHash) -> None:
+        """Makes all that was appended before the call durable. Called in threads. Raises OSError: then nothing is known
+        of what was not durable before, and the next call writes that again."""
+        with self._syncing:  # of two that sync a file at once, one alone is told that its data is lost
+            size, handle = self.size, self.handle
+            if self.synced >= size or handle is None:
+                return
             if self.synced == 0:  # the name too, once
                 sync_directory(self.path.parent)
+            if self.doubtful:
+                self._write_again(size, digest)
+            self.doubtful, self._compared = True, False
             os.fdatasync(handle.fd)
+            self.doubtful = False
             self.synced = max(self.synced, size)
 
-    def scan(self) -> Iterator[Placed]:
-        """The records from the start on, up to a Freeze (inclusive), the end, or the first that is none."""
-        return self._records(HEADER_BYTES)
+    def replayed(self, position: tuple[int, int]) -> None:
+        """All is as its hashes say. The log of the earlier daemon tells that it was durable up to (segment number,
+        size); what is behind may be what its last fsync could not write."""
+        number, size = position
+        if self.number <= number:
+            self.synced = max(self.synced, min(size, self.size) if self.number == number else self.size)
+        self.doubtful = self._compared = self.synced < self.size
 
-    def _records(self, position: int) -> Iterator[Placed]:
+    def _write_again(self, size: int, digest: BlockHash) -> None:
+        """After a failed fsync the kernel takes for written what is not: its pages are clean, and may be gone. So what
+        is not known to be durable is read, compared with its hashes, and written as if it were new."""
+        start = self.synced
+        if not self._compared and self._end_of_what_agrees(max(start, HEADER_BYTES), digest) < size:
+            raise OSError(errno.EIO, "data was lost that an earlier fsync could not write", str(self.path))
+        while start < size:
+            part = os.pread(self.fd, min(_COPY_BYTES, size - start), start)
+            start += os.pwrite(self.fd, part, start)
+
+    def _end_of_what_agrees(self, position: int, digest: BlockHash) -> int:
+        for placed in self.scan(position, beyond=True):
+            if not self.agrees(placed, digest):
+                break
+            position = placed.end
+        return position
+
+    def scan(self, position: int = HEADER_BYTES, *, beyond: bool = False) -> Iterator[Placed]:
+        """The records from the start on, up to a Freeze (inclusive; or *beyond* it), the end, or the first that is
+        none."""
         while position < self.size:
             chunk = os.pread(self.fd, SCAN_BYTES, position)
             try:
@@ -221,7 +275,7 @@ class Segment:
                 return
             placed = Placed(record, position, position + end, data_bytes)
             yield placed
-            if isinstance(record, Freeze):
+            if isinstance(record, Freeze) and not beyond:
                 return
             position = placed.end
 
@@ -230,7 +284,7 @@ class Segment:
         found = position
         while (found := self._next_magic(found)) < self.size:
             end = found
-            for placed in self._records(found):
+            for placed in self.scan(found):
                 yield placed
                 end = placed.end
             found = max(end, found + 1)
@@ -246,8 +300,11 @@ class Segment:
         return self.size
 
     def agrees(self, placed: Placed, digest: BlockHash) -> bool:
-        """Whether the data part of a Write is the one that was hashed."""
-        assert isinstance(placed.record, Write)
+        """Whether the data part is the one that was hashed; of a record without one, True."""
+        if isinstance(placed.record, Blob):
+            return digest(os.pread(self.fd, placed.data_bytes, placed.data)) == placed.record.hash
+        if not isinstance(placed.record, Write):
+            return True
         data = memoryview(os.pread(self.fd, placed.data_bytes, placed.data))
         at = 0
         pieces = list(cut(placed.record.offset, placed.data_bytes))
@@ -264,10 +321,3 @@ class Segment:
         self.fd = -1
         self.handle = None
 
-
-def sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,4 +1,4 @@
-"""The view's log: segments that take records, one after the other. May import: segments, format.
+"""The view's log: segments that take records, one after the other. May import: segments, durable, format.
 
 No dirty data waits in our memory: a record is in the page cache of the log when its request is answered, so that it
 survives our death; `sync` makes it survive the machine's. All but `sync` is called from one thread.
@@ -14,7 +14,8 @@ from volfs.exception import DamageError
 from volfs.format.entry import Extent, Ref
 from volfs.format.hashing import BlockHash
 from volfs.format.segment import HEADER_BYTES, AnyRecord, Dead, Freeze, Placed, Synced, Write, cut, encode_record
-from volfs.view.segments import SEGMENT_BYTES, Segment, sync_directory
+from volfs.store.durable import remove_log, sync_directory
+from volfs.view.segments import SEGMENT_BYTES, Segment
 
 RESERVE_BYTES = 4 << 20  # kept free for metadata records: with a full disk, rm must still work
 _PROBE_BYTES = 1 << 20  # how much may be appended before the free space is looked at again
@@ -44,12 +45,14 @@ class Staging:
     def __init__(
         self, directory: Path, digest: BlockHash, new_pack: Callable[[], tuple[bytes, str]], number: int = 0
     ) -> None:
-        """*new_pack* makes a pack id and its file name; *number* is the last segment number ever used."""
+        """*new_pack* makes a pack id and its file name; *number* is the last segment number that was used."""
         self.directory = directory
-        self._digest = digest
+        self.digest = digest
         self._new_pack = new_pack
         self._number = number
         self.published: str | None = None  # the token of the commit that `load` found to have come to be
+        self.included = number  # the last segment whose changes are in the view's base, by number
+        self.drops = 0  # counts how often the log was thrown away: then segment numbers begin anew
         self.segments: list[Segment] = []
         self.by_pack: dict[bytes, Segment] = {}
         self._probe_in = 0
@@ -69,7 +72,7 @@ class Staging:
         length = len(data)
         self._probe(length)
         segment = self._current()
-        digest = self._digest
+        digest = self.digest
         pieces = list(cut(offset, length))
         if len(pieces) == 1:
             hashes = [digest(data)]
@@ -154,10 +157,13 @@ class Staging:
         self._partly = {key: left for key, left in self._partly.items() if key[0] in self.by_pack}
 
     def drop(self) -> None:
-        """Throws every record away (reload --discard). The last first: whatever is left when we are killed replays."""
-        self.forget(self.segments[::-1])
-        if self.directory.exists():
-            sync_directory(self.directory)
+        """Throws every record away (reload --discard): all or, when we are killed, none. Durable when it returns."""
+        remove_log(self.directory)
+        self.forget(list(self.segments))
+        self.directory.mkdir(mode=0o700)
+        sync_directory(self.directory.parent)
+        self._number = self.included
+        self.drops += 1
 
     def full(self) -> list[Segment]:
         """Segments that take no more records, are worth keeping, and are not taken yet."""
@@ -222,12 +228,15 @@ class Staging:
 
     # --- resume
 
-    def load(self, published: Callable[[list[str]], str | None]) -> Iterator[tuple[Segment, Placed]]:
+    def load(
+        self, published: Callable[[dict[str, int]], str | None], included: int = -1
+    ) -> Iterator[tuple[Segment, Placed]]:
         """Opens the segments of an earlier daemon, yields their records in order, cuts the torn tail.
 
-        *published* is given the tokens of the log's commits in order and says which is the last that came to be:
-        what it took is dropped. Data behind the last Synced record is verified; from the first that does not agree
-        on, the log is dropped.
+        Segments up to number *included* (-1: not known) are in the base. *published* is given the tokens of the log's
+        commits, each with the number of its last segment, in order, and says which is the last that came to be: what
+        it took is dropped. Data behind the last Synced record is verified; from the first that does not agree, or that
+        is missing, on, the log is dropped: it was never durable.
 
         Raises DamageError, with nothing dropped, where what was durable is not as it was written.
         """
@@ -243,32 +252,40 @@ class Staging:
                 continue
             found.append(segment)
         found.sort(key=lambda segment: segment.number)
+        if included < 0:
+            included = found[0].number - 1 - found[0].continues if found else 0
+        self.forget([segment for segment in found if segment.number <= included])
+        found = [segment for segment in found if segment.number > included]
         synced: tuple[int, int] = (0, 0)
         dead: dict[int, set[tuple[int, int]]] = {}
         frozen_at: dict[str, int] = {}
         for segment in found:
-            self._number = max(self._number, segment.number)
             for placed in _all_records(segment):
                 if isinstance(placed.record, Synced):
-                    synced = max(synced, (placed.record.number, placed.record.position))
+                    if placed.record.number <= segment.number:
+                        synced = max(synced, (placed.record.number, placed.record.position))
                 elif isinstance(placed.record, Dead):
                     dead.setdefault(placed.record.number, set()).update(placed.record.ranges)
                 elif isinstance(placed.record, Freeze):
                     frozen_at[placed.record.token] = segment.number
-        done = self.published = published(list(frozen_at))
+        done = self.published = published(frozen_at)
         if done is not None:
-            self.forget([segment for segment in found if segment.number <= frozen_at[done]])
-            found = [segment for segment in found if segment.number > frozen_at[done]]
-        for before, segment in zip([None, *found], found, strict=False):
-            if segment.continues and (before is None or before.number != segment.number - 1):
-                number = segment.number - 1
+            included = frozen_at[done]
+            self.forget([segment for segment in found if segment.number <= included])
+            found = [segment for segment in found if segment.number > included]
+        self.included = self._number = included
+        numbers = [segment.number for segment in found]
+        for number in range(included + 1, synced[0] + 1):
+            if number not in numbers:
                 raise DamageError(f"damaged: {self.directory} lacks log segment {number}; run volfs fsck")
         torn = False
         for segment in found:
+            torn = torn or segment.number != self._number + 1
             if torn:
                 segment.close()
                 segment.path.unlink()
                 continue
+            self._number = segment.number
             self._add(segment)
             end = size = segment.size
             frozen = False
@@ -289,11 +306,15 @@ class Staging:
                     raise DamageError(f"damaged: {segment.path} has no record at {end} any more; run volfs fsck")
                 if end < size:
                     os.ftruncate(segment.fd, end)
+                    os.fdatasync(segment.fd)  # a tail that came back would end the log, whatever is durable behind it
                 segment.size = end
+            segment.replayed(synced)
+        if self.directory.exists():
+            sync_directory(self.directory)  # what was dropped must not come back under a number that is used anew
 
     def _whole(self, segment: Segment, placed: Placed, dead: dict[int, set[tuple[int, int]]]) -> bool:
         gone = dead.get(segment.number)
-        return (gone is not None and _punched(placed, gone)) or segment.agrees(placed, self._digest)
+        return (gone is not None and _punched(placed, gone)) or segment.agrees(placed, self.digest)
 
 
 def extents_of(

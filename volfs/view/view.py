@@ -172,7 +172,8 @@ class View:
             )
             record = published.record
             if record is not None:
-                base = Base(seq=record.seq, token=record.token, own=record.view_root is not None)
+                log = frozen.segments[-1].number if frozen.segments else self.base.log
+                base = Base(seq=record.seq, token=record.token, own=record.view_root is not None, log=log)
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(save_base, self.state, base)
         except BaseException:
@@ -185,6 +186,7 @@ class View:
             return CommitReport(seq=None)
         self.base = base
         self._failed.clear()
+        core.staging.included = base.log
         finish(core, frozen, published.root, published.records)
         self.listing.epoch += 1
         return _report(published, record)

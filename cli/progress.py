@@ -69,6 +69,11 @@ class Transfer(contextlib.AbstractContextManager["Transfer"]):
             self._shown = _transfer_bar()
             self._task = self._shown.add_task(what, total=total, files=0, of=files, rate="")
 
+    def expect(self, files: int, total: int) -> None:
+        """So many files and bytes will there be."""
+        if self._shown is not None:
+            self._shown.update(self._task, total=total, of=files)
+
     def advance(self, files: int, count: int) -> None:
         """So many files are done, and so many bytes have come, since the last call."""
         self.files += files

@@ -9,7 +9,7 @@ import click
 
 from volfs.control import client, registry
 from volfs.control.registry import MountState, Place
-from volfs.exception import ExecutionError
+from volfs.exception import DamageError, ExecutionError
 from volfs.store.places import default_state_dir
 from volfs.view.state import load_base
 
@@ -96,7 +96,10 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
         else:
             _show(found, ("base commit", "-" if found["base"] is None else found["base"]))
         return
-    all_of_them = [_one(place, state) for place, state in registry.places(state_directory(state_dir))]
+    directory = state_directory(state_dir)
+    all_of_them = [_one(place, state) for place, state in registry.places(directory)]
+    for _, error in registry.damaged(directory):
+        click.echo(f"{error}; run volfs fsck --repair on its volume", err=True)
     if as_json:
         show_json(all_of_them)
     elif not all_of_them:
@@ -125,6 +128,8 @@ def _one(place: Place, state: MountState) -> dict[str, Any]:
         return _found(place, state)
     except ExecutionError as error:
         return {**_known(state), "pid": state.pid, "state": "not answering", "error": str(error)}
+    except DamageError as error:
+        return {**_known(state), "state": "damaged", "error": str(error)}
 
 
 def _found(place: Place, state: MountState) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def heartbeat(volume_id: str) -> str:
     return f"volumes/{volume_id}/heartbeat"
 
 
+def damaged(volume_id: str) -> str:
+    """Where fsck keeps what it has replaced."""
+    return f"volumes/{volume_id}/damaged"
+
+
 def commits(volume_id: str) -> str:
     return f"volumes/{volume_id}/commits"
 

@@ -146,7 +146,7 @@ def load_volume(store: Store, identity: str) -> Volume:
     if not is_volume_id(identity):
         raise NotFoundError(f"{identity!r} is no volume id")
     found, (_, last) = store.beside(
-        lambda: _got(store, keys.volume(identity), _VolumeFile), lambda: _last_name(store, identity)
+        lambda: _got(store, keys.volume(identity), _VolumeFile), lambda: last_name(store, identity)
     )
     if not (0 <= found.hash_seed < 1 << 64 and is_family_id(found.family) and _are_ids(found.uid, found.gid)):
         raise DamageError(f"object {keys.volume(identity)} cannot be right; run volfs fsck")
@@ -302,7 +302,7 @@ def _point(store: Store, volume: Volume) -> None:
 
 
 def _put_name(store: Store, identity: str, environment: str, name: str) -> None:
-    k, _ = _last_name(store, identity)
+    k, _ = last_name(store, identity)
     key = keys.volume_name(identity, k + 1)
     data = encode_note(_name_file(identity, environment, name))
     # "Exists" may be our own lost answer; somebody else's with the same name is as good.
@@ -310,7 +310,7 @@ def _put_name(store: Store, identity: str, environment: str, name: str) -> None:
         raise ConflictError(f"volume {identity} is being renamed by somebody else; try again")
 
 
-def _last_name(store: Store, identity: str) -> tuple[int, _NameFile | None]:
+def last_name(store: Store, identity: str) -> tuple[int, _NameFile | None]:
     """(k, the volume's k-th name, the last); (-1, None) when it has none."""
     for _ in range(_TRIES):
         listed = store.backend.children(keys.volume_names(identity), limit=1)
@@ -322,6 +322,26 @@ def _last_name(store: Store, identity: str) -> tuple[int, _NameFile | None]:
         except NotFoundError:
             continue  # never removed: the listing was damaged on the way, or the volume's creation undone
     return -1, None
+
+
+def named_by(store: Store, key: str) -> _NameFile:
+    """What a name's object says, whether it is of that name or not. Raises NotFoundError, DamageError."""
+    return _got(store, key, _NameFile)
+
+
+def name_note(identity: str, environment: str, name: str) -> bytes:
+    """A name's object, and a volume's word of its name."""
+    return encode_note(_name_file(identity, environment, name))
+
+
+def salvage_description(store: Store, identity: str) -> bytes | None:
+    """What describes a volume made anew, if but its checksum or what no reader needs is damaged. To be checked."""
+    try:
+        text = store.backend.get(keys.volume(identity)).partition(b"\n")[0]
+        found = msgspec.json.decode(text, type=_VolumeFile)
+    except (NotFoundError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return encode_note(found) if found.id == identity and found.version == VERSION else None
 
 
 def _name_file(identity: str, environment: str, name: str) -> _NameFile:

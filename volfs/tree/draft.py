@@ -112,6 +112,23 @@ class Draft:
         self.files += 1
         self.pending += 1
 
+    def set(self, path: Path, entry: Entry | None) -> None:
+        """Makes a name stand for *entry*, or for nothing, without looking at what was there: it may be unreadable.
+
+        The link table is left as it is. Raises NotADirectoryError.
+        """
+        above = self._opened(path[:-1])
+        above.below.pop(path[-1], None)
+        above.changes[path[-1]] = entry
+        self.pending += 1
+
+    def restart(self, root: Root) -> None:
+        """From here on the changes are made over *root*; those that were not stored are dropped."""
+        self.root = root
+        self._top = _Directory(root.dir)
+        self._links = {}
+        self.pending = 0
+
     def make_directory(self, path: Path, like: Inode | None = None) -> None:
         """A directory is there afterwards; a new one has the mode, owner and xattrs of *like*.
 
@@ -257,10 +274,7 @@ class Draft:
         root = Root(top, self.root.links, self.root.link_count, self.root.link_bytes)
         if self._links:
             root = edit.edit_links(self.load, self.emit, root, self._links)
-        self.root = root
-        self._top = _Directory(root.dir)
-        self._links = {}
-        self.pending = 0
+        self.restart(root)
         return root
 
 

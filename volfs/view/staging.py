@@ -246,6 +246,8 @@ class Staging:
             if segment is None:
                 path.unlink()
                 continue
+            if segment.pack.hex() != path.name:
+                raise DamageError(f"damaged: {path} is log segment {segment.pack.hex()}; run volfs fsck")
             if segment.number == COMMIT_PACK:
                 segment.close()
                 path.unlink()  # of a commit that was cut short, or that has its own link in the store
@@ -336,6 +338,12 @@ def _all_records(segment: Segment) -> Iterator[Placed]:
         end, record = placed.end, placed.record
     if end < segment.size and not isinstance(record, Freeze):
         yield from segment.behind(end)
+
+
+def durable_end(segments: list[Segment]) -> tuple[int, int]:
+    """(segment number, position) up to which the log's own records say that it was durable."""
+    told = (placed.record for segment in segments for placed in _all_records(segment))
+    return max(((r.number, r.position) for r in told if isinstance(r, Synced)), default=(0, 0))
 
 
 def _punched(placed: Placed, gone: set[tuple[int, int]]) -> bool:

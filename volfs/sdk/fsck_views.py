@@ -14,8 +14,9 @@ from volfs.format.hashing import BlockHash
 from volfs.format.segment import HEADER_BYTES, Freeze, Write
 from volfs.sdk.fsck import Findings, Problem
 from volfs.sdk.session import Session
+from volfs.store.durable import sync_directory
 from volfs.store.places import work_dir
-from volfs.view.segments import Segment, sync_directory
+from volfs.view.segments import Segment
 from volfs.view.staging import COMMIT_PACK, durable_end
 from volfs.view.state import Base, load_base, save_base
 

@@ -54,13 +54,14 @@ class Sweep:
 
     def count(self) -> int:
         """The calls it makes, when nothing is killed; what it leaves is checked, too."""
-        site = self.run()
-        check(site, site.history.answered)
+        self._check(self.run())
         return len(self.names)
 
     def at(self, n: int) -> None:
         """Raises AssertionError when something is lost."""
-        site = self.run(kill_at(n))
+        self._check(self.run(kill_at(n)))
+
+    def _check(self, site: Site) -> None:
         try:
             check(site, site.history.answered)
         finally:

@@ -170,3 +170,21 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     made.backend.put("volfs.json", encode_note(_StoreFile("volfs-store", 9)))
     with pytest.raises(StoreError, match="upgrade"):
         open_store(str(tmp_path / "made"))
+
+
+@pytest.mark.parametrize("then", ["create", "delete"])
+def test_a_deletion_that_was_cut_short_leaves_a_name_that_can_be_used(
+    store: Store, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = make(store)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(store.backend), "delete", lambda self, key: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            delete_volume(store, volume)
+    if then == "delete":
+        delete_volume(store, find_volume(store, volume.environment, volume.name))
+        with pytest.raises(NotFoundError):
+            find_volume(store, volume.environment, volume.name)
+    new = make(store)
+    assert find_volume(store, new.environment, new.name).id == new.id != volume.id
+    assert [each.id for each in list_volumes(store, new.environment)] == [new.id]

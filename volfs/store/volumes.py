@@ -88,8 +88,11 @@ def create_volume(
         raise InvalidError(f"volume version {version!r} is not known; it is 1 or 2")
     if name is not None:
         check_volume_name(name)
-        if _by_name(store, environment, name) is not None:
-            raise _taken(environment, name)
+        there = _by_name(store, environment, name)
+        if there is not None:
+            if not _is_ended(store, there):
+                raise _taken(environment, name)
+            _free_name(store, there)
     volume = Volume(
         id=volume_id(os.urandom(16)),
         family=family_id(os.urandom(16)),
@@ -218,7 +221,10 @@ def delete_volume(store: Store, volume: Volume) -> None:
     """Ends the commit log, whether its records can be read or not, then frees the name. The data stays until a gc."""
     commits = Commits(store.backend, volume.id, volume.name)
     while True:
-        seq = commits.latest_seq()
+        try:
+            seq = commits.latest_seq()
+        except NotFoundError:
+            break  # by one who was killed before the name was free
         record = CommitRecord(
             seq=seq + 1,
             parent=seq,
@@ -229,7 +235,21 @@ def delete_volume(store: Store, volume: Volume) -> None:
         )
         if commits.append(record):
             break
-    if volume.name:
+    _free_name(store, volume)
+
+
+def _is_ended(store: Store, volume: Volume) -> bool:
+    """Whether it was deleted: with a name still only by one who was killed over it."""
+    try:
+        Commits(store.backend, volume.id, volume.name).latest_seq()
+    except NotFoundError:
+        return True
+    return False
+
+
+def _free_name(store: Store, volume: Volume) -> None:
+    there = _by_name(store, volume.environment, volume.name) if volume.name else None
+    if there is not None and there.id == volume.id:
         # While it is still ours: afterwards it would be stale, and might be somebody else's by now.
         store.backend.delete(keys.name(volume.environment, volume.name))
     _put_name(store, volume.id, volume.environment, "")

@@ -59,6 +59,11 @@ soak: setup
 	$(BIN)/python -m tests.faults.kill_points
 	$(BIN)/python -m tests.faults.power_loss
 	$(BIN)/python -m tests.mount.hosts 240
+	$(BIN)/python -m tests.posix.table.run
+	$(BIN)/python -m tests.posix.sequences 3000
+	$(BIN)/python -m tests.mount.exerciser 1000000
+	$(BIN)/python -m tests.mount.stress 120
+	$(BIN)/python -m tests.mount.cpython
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

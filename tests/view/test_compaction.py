@@ -169,7 +169,7 @@ def test_an_unlinked_file_that_is_open_reads_on_from_its_base_after_commits(tmp_
             await mounted.write(f"f{i}", b"x")
             await mounted.commit()
             assert await mounted.read_open(ino) == content
-        await mounted.do(lambda: mounted.view.files.write(ino, 10, b"over", privileged=True))
+        await mounted.do(lambda: mounted.view.files.write(ino, 10, b"over"))
         await mounted.commit()
         assert await mounted.read_open(ino) == content[:10] + b"over" + content[14:]
         mounted.close(ino)

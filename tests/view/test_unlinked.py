@@ -20,11 +20,11 @@ def test_attributes_of_an_unlinked_open_file_change_and_are_not_logged(tmp_path:
         await mounted.unlink("a")
         end = view.core.staging.position
         attr = view.attributes.setattr(ino, mode=0o600, size=1, mtime_ns=5, ctime_ns=7, caller=ROOT)
-        view.attributes.setxattr(ino, b"user.x", b"y", ROOT)
+        view.attributes.setxattr(ino, b"user.x", b"y")
         assert (attr.mode & 0o7777, attr.size, attr.mtime_ns, attr.ctime_ns, attr.nlink) == (0o600, 1, 5, 7, 0)
-        assert view.attributes.getxattr(ino, b"user.x", ROOT) == b"y"
+        assert view.attributes.getxattr(ino, b"user.x") == b"y"
         assert view.core.staging.position == end
-        view.files.write(ino, 1, b"z", privileged=True)
+        view.files.write(ino, 1, b"z")
         assert await view.read(ino, 0, 10) == b"az"
         resumed = Mounted(store, volume, tmp_path, "one")  # killed: nothing of it is told to the log
         assert await resumed.tree() == {"kept": b"kept"}

@@ -11,6 +11,7 @@ import msgspec
 from pyfuse3 import FUSEError, RequestContext
 
 from volfs.control.verbs import Verbs
+from volfs.fuse.callers import groups_of
 from volfs.view.view import View
 
 PREFIX = b"user.volfs."
@@ -47,21 +48,12 @@ class InBand:
         bit = 2 if write else 4
         if ctx.uid == 0:
             return
-        in_group = ctx.gid == root.gid or root.gid in _groups(ctx.pid)
+        in_group = ctx.gid == root.gid or root.gid in groups_of(ctx.pid)
         shift = 6 if ctx.uid == root.uid else 3 if in_group else 0
         if not root.mode >> shift & bit:
             may = "write" if write else "read"
             self._verbs.last_error = f"user {ctx.uid} (pid {ctx.pid}) may not {may} the volume's root"
             raise FUSEError(errno.EACCES)
-
-
-def _groups(pid: int) -> set[int]:
-    """A process's supplementary groups; none of one that cannot be seen from here."""
-    try:
-        with open(f"/proc/{pid}/status", errors="replace") as file:
-            return next((set(map(int, line.split()[1:])) for line in file if line.startswith("Groups:")), set())
-    except OSError:
-        return set()
 
 
 def _changed_nothing(answer: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""FUSE requests: each is one call of the view and one reply. May import: view, errors, inband, pyfuse3.
+"""FUSE requests: each is one call of the view and one reply. May import: view, errors, callers, pyfuse3.
 
 The kernel's root is node 1; in a sub_path view that stands for another inode. A file's handle is its inode number.
 """
@@ -13,6 +13,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from volfs.exception import Error
+from volfs.fuse.callers import command_of, groups_of
 from volfs.fuse.errors import to_fuse
 from volfs.tree.want import Missing
 from volfs.view.core import Caller
@@ -75,7 +76,8 @@ class Operations(pyfuse3.Operations):
         self._inband = inband
         self._sync = sync
         self._syncing: set[int] = set()
-        self._openers: set[int] = set()  # files that somebody without CAP_FSETID may write
+        self._writers: dict[int, dict[tuple[int, int], Caller]] = {}  # who, without CAP_FSETID, may write a file
+        view.core.groups_of = groups_of
 
     # --- translation
 
@@ -193,7 +195,8 @@ class Operations(pyfuse3.Operations):
         flags: int,
         ctx: RequestContext,
     ) -> None:
-        self._names.rename(self._ino(parent_inode_old), name_old, self._ino(parent_inode_new), name_new, flags)
+        old, new = self._ino(parent_inode_old), self._ino(parent_inode_new)
+        self._names.rename(old, name_old, new, name_new, flags, _caller(ctx))
 
     # --- files
 
@@ -209,9 +212,10 @@ class Operations(pyfuse3.Operations):
 
     @_request
     def _open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        self._files.open(inode, flags, _caller(ctx))
-        if ctx.uid != 0 and flags & os.O_ACCMODE:
-            self._openers.add(inode)
+        caller = _caller(ctx)
+        self._files.open(inode, flags, caller)
+        if caller.uid and flags & os.O_ACCMODE:
+            self._writers.setdefault(inode, {})[caller.uid, caller.gid] = caller
         return FileInfo(fh=inode, keep_cache=True)
 
     async def create(
@@ -225,9 +229,10 @@ class Operations(pyfuse3.Operations):
     def _create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        attr = self._files.create(self._ino(parent_inode), name, mode, flags, _caller(ctx))
-        if ctx.uid != 0:
-            self._openers.add(attr.ino)
+        caller = _caller(ctx)
+        attr = self._files.create(self._ino(parent_inode), name, mode, flags, caller)
+        if caller.uid:
+            self._writers.setdefault(attr.ino, {})[caller.uid, caller.gid] = caller
         return FileInfo(fh=attr.ino, keep_cache=True), self._entry(attr)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -238,14 +243,15 @@ class Operations(pyfuse3.Operations):
 
     @_request
     def write(self, fh: int, off: int, buf: bytes) -> int:
-        return self._files.write(fh, off, buf, privileged=fh not in self._openers)
+        writers = self._writers.get(fh)
+        return self._files.write(fh, off, buf, writers.values() if writers else ())
 
     async def release(self, fh: int) -> None:
         self._files.release(fh)
-        if self._openers:
+        if self._writers:
             live = self._core.inodes.live.get(fh)
             if live is None or not live.opens:
-                self._openers.discard(fh)
+                self._writers.pop(fh, None)
 
     async def flush(self, fh: int) -> None:
         raise FUSEError(errno.ENOSYS)  # all WRITEs have arrived; the kernel stops asking
@@ -326,7 +332,7 @@ class Operations(pyfuse3.Operations):
 
     @_request
     def _getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        return self._attributes.getxattr(self._ino(inode), name, _caller(ctx))
+        return self._attributes.getxattr(self._ino(inode), name)
 
     @_request
     def listxattr(self, inode: int, ctx: RequestContext) -> list[bytes]:
@@ -336,21 +342,12 @@ class Operations(pyfuse3.Operations):
     def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         if inode == _ROOT and name.startswith(b"user.volfs."):
             raise FUSEError(errno.EPERM)
-        self._attributes.setxattr(self._ino(inode), name, value, _caller(ctx))
+        self._attributes.setxattr(self._ino(inode), name, value)
 
     @_request
     def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
-        self._attributes.removexattr(self._ino(inode), name, _caller(ctx))
+        self._attributes.removexattr(self._ino(inode), name)
 
 
 def _caller(ctx: RequestContext) -> Caller:
     return Caller(ctx.uid, ctx.gid, ctx.pid)
-
-
-def command_of(pid: int) -> str:
-    """The name of a process, "" when it cannot be seen."""
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

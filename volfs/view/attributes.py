@@ -2,6 +2,7 @@
 
 import errno
 import stat
+from collections.abc import Collection
 
 from volfs.format.entry import MAX_XATTRS, Inode
 from volfs.format.segment import SetAttr, SetXattr
@@ -37,13 +38,14 @@ class Attributes:
         Raises EROFS, EFBIG, EISDIR, EINVAL, Missing.
 
         set-user-ID, set-group-ID and file capabilities go as the kernel would have them go: HANDLE_KILLPRIV_V2 is ours
-        (include/uapi/linux/fuse.h).
+        (include/uapi/linux/fuse.h). With neither a value nor a time it is what FUSE makes of chown(2) to nobody, which
+        clears them, too.
         """
         core = self._core
         core.writable()
         live = core.inodes.touch(ino)
         now = core.clock_ns() if ctime_ns is None else ctime_ns
-        kill = False
+        kill = all(value is None for value in (mode, uid, gid, size, atime_ns, mtime_ns))
         if size is not None:
             if live.is_dir:
                 raise fail(errno.EISDIR)
@@ -52,13 +54,14 @@ class Attributes:
             if size > MAX_FILE_BYTES:
                 raise fail(errno.EFBIG)
             self._plan_truncate(live, size)
-            kill = size != live.size and (caller is None or caller.uid != 0)
-            if mtime_ns is None:
+            kill = caller is None or caller.uid != 0
+            if core.kernel_times:  # it sends them where it has changed them: not for truncate(2) to the same size
+                now = live.ctime_ns if ctime_ns is None else ctime_ns
+            elif mtime_ns is None:
                 mtime_ns = now
-        if (uid is not None or gid is not None) and not live.is_dir:
-            kill = True
+        kill = (kill or uid is not None or gid is not None) and not live.is_dir
         if kill and mode is None:
-            mode = without_privileges(live.mode)
+            mode = self._without_privileges(live, () if caller is None or caller.uid == 0 else (caller,))
             if mode == live.mode:
                 mode = None
         if kill:
@@ -79,12 +82,22 @@ class Attributes:
         if size < live.size:
             self._core.journal.plan_truncate(live, size)
 
-    def drop_privileges(self, live: Live) -> None:
-        """What a write by somebody without CAP_FSETID does to a file."""
-        mode = without_privileges(live.mode)
+    def drop_privileges(self, live: Live, callers: Collection[Caller]) -> None:
+        """What a write by one of these, without CAP_FSETID, does to a file."""
+        mode = self._without_privileges(live, callers)
         if mode != live.mode:
             self._set(live, SetAttr(live.ino, self._core.clock_ns(), mode))
         self.drop_capability(live)
+
+    def _without_privileges(self, live: Live, callers: Collection[Caller]) -> int:
+        """The mode after a write or chown: without set-user-ID; without set-group-ID where the group may execute or
+        one of *callers*, those without CAP_FSETID, is not in it (setattr_should_drop_sgid in fs/attr.c)."""
+        mode = live.mode & ~stat.S_ISUID
+        if mode & stat.S_ISGID and (
+            mode & stat.S_IXGRP or not all(self._core.in_group(caller, live.gid) for caller in callers)
+        ):
+            mode &= ~stat.S_ISGID
+        return mode
 
     def drop_capability(self, live: Live) -> None:
         if live.xattrs and any(name == _CAPABILITY for name, _ in live.xattrs):
@@ -92,9 +105,9 @@ class Attributes:
 
     # --- extended attributes
 
-    def getxattr(self, ino: int, name: bytes, caller: Caller) -> bytes:
+    def getxattr(self, ino: int, name: bytes) -> bytes:
         """Raises ENODATA, EOPNOTSUPP for names outside the namespaces we keep (which programs remember)."""
-        _permitted(name, caller)
+        _check_name(name)
         for known, value in self._core.inodes.get(ino).xattrs:
             if known == name:
                 return value
@@ -104,10 +117,10 @@ class Attributes:
         what: Live | Inode = self._core.inodes.get(ino)
         return [name for name, _ in what.xattrs if caller.uid == 0 or not name.startswith(b"trusted.")]
 
-    def setxattr(self, ino: int, name: bytes, value: bytes, caller: Caller, flags: int = 0) -> None:
+    def setxattr(self, ino: int, name: bytes, value: bytes, flags: int = 0) -> None:
         core = self._core
         core.writable()
-        _permitted(name, caller)
+        _check_name(name)
         if len(name) > 255:
             raise fail(errno.ERANGE)
         if len(value) > XATTR_SIZE_MAX:
@@ -123,10 +136,10 @@ class Attributes:
             raise fail(errno.ENOSPC)
         self._set(live, SetXattr(ino, name, value, core.clock_ns()))
 
-    def removexattr(self, ino: int, name: bytes, caller: Caller) -> None:
+    def removexattr(self, ino: int, name: bytes) -> None:
         core = self._core
         core.writable()
-        _permitted(name, caller)
+        _check_name(name)
         live = core.inodes.touch(ino)
         if all(known != name for known, _ in live.xattrs):
             raise fail(errno.ENODATA)
@@ -138,19 +151,14 @@ def _kept(time_ns: int) -> int:
     return min(max(time_ns, _MIN_NS), _MAX_NS)
 
 
-def without_privileges(mode: int) -> int:
-    """The mode after a write or chown: no set-user-ID, and no set-group-ID where the group may execute."""
-    mode &= ~stat.S_ISUID
-    if mode & stat.S_IXGRP:
-        mode &= ~stat.S_ISGID
-    return mode
+def _check_name(name: bytes) -> None:
+    """Raises EOPNOTSUPP for a name that no file has here, EINVAL for a prefix alone (xattr(7)).
 
-
-def _permitted(name: bytes, caller: Caller) -> None:
-    if name.startswith(b"user.") and len(name) > 5:
-        return
-    if (name.startswith(b"trusted.") and len(name) > 8) or name == _CAPABILITY:
-        if caller.uid == 0:
-            return
-        raise fail(errno.EPERM if name == _CAPABILITY else errno.ENODATA)
-    raise fail(errno.EOPNOTSUPP)
+    Who may use `trusted.` and `security.` the kernel has asked before; it removes `security.capability` in the name of
+    whoever writes.
+    """
+    kind, dot, rest = name.partition(b".")
+    if not dot or kind not in (b"user", b"trusted", b"security"):
+        raise fail(errno.EOPNOTSUPP)
+    if not rest:
+        raise fail(errno.EINVAL)

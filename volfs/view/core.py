@@ -72,6 +72,11 @@ class Core:
     kernel_times: bool = False  # writeback cache: the kernel keeps times and sends them by setattr
     orphans: set[int] = field(default_factory=set)  # without a name, held by the kernel or by an open file
 
+    groups_of: Callable[[int], set[int]] = lambda pid: set()  # a process's supplementary groups, as far as can be seen
+
+    def in_group(self, caller: Caller, gid: int) -> bool:
+        return gid == caller.gid or gid in self.groups_of(caller.pid)
+
     def writable(self) -> None:
         """Raises EROFS in a read-only view."""
         if self.read_only:

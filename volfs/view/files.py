@@ -6,6 +6,7 @@ Reading comes in two halves: `plan` (on the loop, atomic) says which blocks, `at
 import errno
 import os
 import stat
+from collections.abc import Collection
 
 from volfs.format.entry import Extent
 from volfs.view.attributes import MAX_FILE_BYTES, Attributes
@@ -76,8 +77,11 @@ class Files:
             core.inodes.sweep(set(core.inodes.committing))
             self._sweep_at = 2 * len(core.inodes.live) + _SWEEP_ABOVE
 
-    def write(self, ino: int, offset: int, data: bytes, *, privileged: bool) -> int:
-        """Raises EFBIG, EROFS, ENOSPC, Missing with nothing changed."""
+    def write(self, ino: int, offset: int, data: bytes, writers: Collection[Caller] = ()) -> int:
+        """*writers* are those without CAP_FSETID who may have written.
+
+        Raises EFBIG, EROFS, ENOSPC, Missing with nothing changed.
+        """
         core = self._core
         core.writable()
         if offset + len(data) > MAX_FILE_BYTES:
@@ -86,8 +90,8 @@ class Files:
         if not data:
             return 0
         core.journal.write(live, offset, 0 if core.kernel_times else core.clock_ns(), data)
-        if not privileged:
-            self._attributes.drop_privileges(live)
+        if writers:
+            self._attributes.drop_privileges(live, writers)
         return len(data)
 
     # --- reading

@@ -59,6 +59,15 @@ class Journal:
         self.staging.append(record)
         self.change_unlogged(record)
 
+    def do_both(self, first: AnyRecord, second: AnyRecord, *named: Live) -> None:
+        """The same for two changes that are one: our death does not leave the first alone."""
+        for live in named:
+            if live.placed != self.era:
+                self._locate(live)
+        self.staging.append(first, second)
+        self.change_unlogged(first)
+        self.change_unlogged(second)
+
     def change_unlogged(self, record: AnyRecord) -> None:
         """Applies a change of what no resume could show: an inode without a name dies with us."""
         self.changes += 1

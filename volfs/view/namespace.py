@@ -15,7 +15,8 @@ from volfs.view.live import Attr, Live
 
 NAME_MAX = 255
 LINK_MAX = (1 << 31) - 1
-RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # renameat2(2)
+_ROOT = Caller(0, 0)
+RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4  # renameat2(2)
 
 
 class Namespace:
@@ -172,11 +173,15 @@ class Namespace:
 
     # --- moving
 
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0) -> None:
-        """renameat2(2) with RENAME_NOREPLACE and RENAME_EXCHANGE."""
+    def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0, caller: Caller = _ROOT
+    ) -> None:
+        """renameat2(2). RENAME_WHITEOUT leaves the caller's character device 0:0 at the old name."""
         core = self._core
         core.writable()
-        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
+        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT):
+            raise fail(errno.EINVAL)
+        if flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE:
             raise fail(errno.EINVAL)
         source = core.directory(parent)
         target = core.directory(new_parent)
@@ -205,7 +210,18 @@ class Namespace:
                 raise fail(errno.ENOTEMPTY)
         self._not_inside(live, new_parent)
         exchange = bool(flags & RENAME_EXCHANGE)
-        core.journal.do(Rename(parent, name, new_parent, new_name, exchange, core.clock_ns()), source, target)
+        now = core.clock_ns()
+        record = Rename(parent, name, new_parent, new_name, exchange, now)
+        if flags & RENAME_WHITEOUT:
+            gid = source.gid if source.mode & stat.S_ISGID else caller.gid
+            left = Create(core.numbers.take(), parent, name, stat.S_IFCHR, caller.uid, gid, 0, now)
+            try:
+                core.journal.do_both(record, left, source, target)
+            except OSError:
+                core.numbers.put_back()
+                raise
+        else:
+            core.journal.do(record, source, target)
         if live.linked:
             core.inodes.known.learn_linked(live.ino, new_parent, new_name)
         if other is not None:

@@ -62,10 +62,13 @@ class Staging:
 
     # --- writing
 
-    def append(self, record: AnyRecord) -> None:
-        """Appends a record without data. Raises OSError (ENOSPC) with nothing changed."""
+    def append(self, record: AnyRecord, *more: AnyRecord) -> None:
+        """Appends records without data, in one write. Raises OSError (ENOSPC) with nothing changed."""
         segment = self._current()
-        segment.append(encode_record(record, 0, segment.seed), _NO_DATA)
+        head = encode_record(record, 0, segment.seed)
+        if more:
+            head += b"".join(encode_record(other, 0, segment.seed) for other in more)
+        segment.append(head, _NO_DATA)
 
     def write(self, ino: int, offset: int, time_ns: int, data: bytes) -> list[Extent]:
         """Appends a Write; returns the extents that now hold *data*. Raises OSError (ENOSPC) with nothing changed."""

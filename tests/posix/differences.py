@@ -1,0 +1,37 @@
+"""Differences between a mount and a directory of ext4 that stay, and why. docs/reliability.md tells them, too."""
+
+from typing import Any
+
+from tests.posix.table.case import Case
+
+MAPPED = "set-user-ID and set-group-ID go with what a mapping wrote, too: FUSE's WRITE does not tell the two apart"
+SAME_SIZE = "truncate(2) to the size that a file has leaves its times: so does the kernel with FUSE's writeback cache"
+WHITEOUT = "ext4 changes the directory's times for a RENAME_WHITEOUT that it then refuses"
+
+
+def explained(case: Case, local: Any, mount: Any) -> str:
+    """Why this difference is none of volfs' faults; "" for none known."""
+    if case.name.startswith("mmap on ") and _without(local, mode=True) == _without(mount, mode=True):
+        return MAPPED
+    if case.name.startswith("truncate-same on ") and _without(local, times=True) == _without(mount, times=True):
+        return SAME_SIZE
+    refused = case.name.startswith("rename ") and case.name.endswith(" flags 4") and local[0] == ["ENOTEMPTY"]
+    if refused and _without(local, times=True) == _without(mount, times=True):
+        return WHITEOUT
+    return ""
+
+
+def _without(seen: Any, *, mode: bool = False, times: bool = False) -> Any:
+    """(outcomes, walk) less the special bits of each stat's mode, or less times."""
+    outcomes, walk = seen
+    rows = {}
+    for path, (first, fields, told, content, xattrs) in walk.items():
+        rows[path] = [first, _plain(fields) if mode else fields, None if times else told, content, xattrs]
+    return [[_plain(outcome) if mode else outcome for outcome in outcomes], rows]
+
+
+def _plain(outcome: Any) -> Any:
+    """A stat's fields with no set-user-ID and set-group-ID; anything else as it is."""
+    if isinstance(outcome, list) and len(outcome) == 6:
+        return [outcome[0] & ~0o6000, *outcome[1:]]
+    return outcome

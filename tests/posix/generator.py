@@ -1,0 +1,203 @@
+"""Random sequences of calls, from a seed. Few names, so that calls meet; pure."""
+
+import os
+import random
+import stat
+from typing import Any
+
+_USERS = ("owner", "owner", "group", "other", "root")
+_NAMES = ("a", "b", "c", "d")
+_MODES = (0o777, 0o755, 0o700, 0o666, 0o644, 0o600, 0o444, 0o1777, 0o2775, 0o2755, 0o711, 0o000, 0o4755, 0o6777, 0o2666)
+_PLAIN = tuple(mode for mode in _MODES if not mode & 0o6000)
+_IDS = (-1, 0, 1001, 1002, 1003, 2001)
+_SIZES = (0, 1, 100, 4095, 4096, 5000, 131072, 131073, 300_000)
+_TIMES = ("now", "omit", 10**18, 5, -(10**9) - 1)
+_STEPS = (20, 60)
+
+
+class _Chooser:
+    """*data*: sequences with mappings, without what is known to differ then (set-user-ID bits, times set)."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.data = self.random.random() < 0.4
+        self.modes = _PLAIN if self.data else _MODES
+
+    def one(self, of: tuple[Any, ...]) -> Any:
+        return self.random.choice(of)
+
+    def path(self) -> str:
+        parts = [self.one(_NAMES) for _ in range(self.one((1, 1, 1, 2, 2, 3)))]
+        if self.random.random() < 0.06:
+            parts.insert(self.random.randrange(len(parts) + 1), self.one((".", "..")))
+        return "/".join(parts) + ("/" if self.random.random() < 0.04 else "")
+
+    def slot(self) -> str:
+        return str(self.one(("f", "g")))
+
+    def flags(self) -> int:
+        value = int(self.one((os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR))) | os.O_NONBLOCK
+        for flag, chance in ((os.O_CREAT, 0.6), (os.O_EXCL, 0.1), (os.O_TRUNC, 0.15), (os.O_APPEND, 0.15)):
+            value |= flag if self.random.random() < chance else 0
+        for flag, chance in ((os.O_DIRECTORY, 0.04), (os.O_NOFOLLOW, 0.04), (os.O_DSYNC, 0.04)):
+            value |= flag if self.random.random() < chance else 0
+        return value
+
+    def step(self) -> list[Any]:
+        name = self.one(_DATA if self.data and self.random.random() < 0.6 else _CALLS)
+        if self.data and name in ("utime", "touch", "futime"):
+            name = "stat"
+        return [name, *getattr(self, f"for_{name}")()]
+
+    # --- arguments
+
+    def for_open(self) -> list[Any]:
+        return [self.slot(), self.path(), self.flags(), self.one(self.modes)]
+
+    def for_close(self) -> list[Any]:
+        return [self.slot()]
+
+    def for_mkdir(self) -> list[Any]:
+        return [self.path(), self.one(self.modes)]
+
+    def for_one_path(self) -> list[Any]:
+        return [self.path()]
+
+    for_rmdir = for_unlink = for_stat = for_lstat = for_list = for_one_path
+    for_readlink = for_chdir = for_touch = for_statfs = for_one_path
+
+    def for_mknod(self) -> list[Any]:
+        return [self.path(), self.one((stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK)) | self.one(self.modes)]
+
+    def for_symlink(self) -> list[Any]:
+        return [self.path(), self.path()]
+
+    def for_link(self) -> list[Any]:
+        return [self.path(), self.path(), self.random.random() < 0.2]
+
+    def for_rename(self) -> list[Any]:
+        return [self.path(), self.path(), self.one((0, 0, 0, 0, 1, 2, 2, 4))]
+
+    def for_chmod(self) -> list[Any]:
+        return [self.path(), self.one(self.modes)]
+
+    def for_chown(self) -> list[Any]:
+        return [self.path(), self.one(_IDS), self.one(_IDS)]
+
+    for_lchown = for_chown
+
+    def for_utime(self) -> list[Any]:
+        return [self.path(), self.one(_TIMES), self.one(_TIMES), self.random.random() < 0.8]
+
+    def for_truncate(self) -> list[Any]:
+        return [self.path(), self.one(_SIZES)]
+
+    def for_access(self) -> list[Any]:
+        return [self.path(), self.random.randrange(8)]
+
+    def for_setxattr(self) -> list[Any]:
+        name = self.one(("user.a", "user.b", "trusted.a", "security.a"))
+        return [self.path(), name, self.one((0, 1, 50)), self.one((0, 0, 1, 2)), self.random.random() < 0.8]
+
+    def for_removexattr(self) -> list[Any]:
+        return [self.path(), self.one(("user.a", "user.b", "trusted.a")), self.random.random() < 0.8]
+
+    for_getxattr = for_removexattr
+
+    def for_listxattr(self) -> list[Any]:
+        return [self.path()]
+
+    def for_umask(self) -> list[Any]:
+        return [self.one((0, 0o022, 0o077, 0o002))]
+
+    def for_write(self) -> list[Any]:
+        return [self.slot(), self.one(_SIZES), self.random.randrange(256)]
+
+    def for_pwrite(self) -> list[Any]:
+        return [*self.for_write(), self.one(_SIZES)]
+
+    def for_read(self) -> list[Any]:
+        return [self.slot(), self.one(_SIZES)]
+
+    def for_pread(self) -> list[Any]:
+        return [*self.for_read(), self.one(_SIZES)]
+
+    def for_lseek(self) -> list[Any]:
+        return [self.slot(), self.one((*_SIZES, -1, -100)), self.random.randrange(3)]
+
+    def for_ftruncate(self) -> list[Any]:
+        return [self.slot(), self.one(_SIZES)]
+
+    def for_one_slot(self) -> list[Any]:
+        return [self.slot()]
+
+    for_fstat = for_fsync = for_fchdir = for_flist = for_munmap = for_one_slot
+
+    def for_fchmod(self) -> list[Any]:
+        return [self.slot(), self.one(self.modes)]
+
+    def for_fchown(self) -> list[Any]:
+        return [self.slot(), self.one(_IDS), self.one(_IDS)]
+
+    def for_futime(self) -> list[Any]:
+        return [self.slot(), self.one(_TIMES), self.one(_TIMES)]
+
+    def for_copy(self) -> list[Any]:
+        return [self.slot(), self.slot(), *(self.one(_SIZES) for _ in range(3))]
+
+    def for_flock(self) -> list[Any]:
+        return [self.slot(), self.one(("r", "w", "u"))]
+
+    def for_lock(self) -> list[Any]:
+        return [self.slot(), self.one(("r", "w", "u")), self.one(_SIZES), self.one(_SIZES)]
+
+    for_ofdlock = for_lock
+
+    def for_mmap(self) -> list[Any]:
+        return [self.slot(), self.one((4096, 8192, 300_000)), self.random.random() < 0.8]
+
+    def for_mapwrite(self) -> list[Any]:
+        return [self.slot(), self.one(_SIZES), self.one((1, 100, 5000)), self.random.randrange(256)]
+
+    def for_mapread(self) -> list[Any]:
+        return [self.slot(), self.one(_SIZES), self.one((1, 100, 5000))]
+
+    for_msync = for_one_slot
+
+
+_CALLS = (
+    *("open", "open", "open", "mkdir", "mkdir", "rmdir", "unlink", "unlink", "mknod", "symlink", "link", "link"),
+    *("rename", "rename", "rename", "rename", "chmod", "chmod", "chown", "lchown", "utime", "touch", "truncate"),
+    *("access", "setxattr", "setxattr", "getxattr", "removexattr", "listxattr", "umask", "stat", "lstat", "list"),
+    *("readlink", "chdir", "statfs", "write", "pwrite", "read", "pread", "close", "fstat", "fchmod", "fchown"),
+    *("futime", "fchdir", "flist", "ftruncate", "flock", "lock"),
+)
+_DATA = (
+    *("open", "open", "write", "pwrite", "pwrite", "read", "pread", "pread", "lseek", "ftruncate", "truncate", "fsync"),
+    *(
+        "mmap",
+        "mmap",
+        "mapwrite",
+        "mapwrite",
+        "mapread",
+        "mapread",
+        "msync",
+        "munmap",
+        "copy",
+        "close",
+        "fstat",
+        "stat",
+    ),
+    *("ofdlock", "rename", "unlink"),
+)
+
+
+def sequence(seed: int) -> list[list[Any]]:
+    """Steps as (user, step)."""
+    chooser = _Chooser(seed)
+    steps: list[list[Any]] = []
+    for _ in range(chooser.random.randrange(*_STEPS)):
+        if chooser.random.random() < 0.01:
+            steps.append(["mount", [chooser.one(("drop", "drop", "drop", "drop", "commit", "reload", "remount"))]])
+        steps.append([chooser.one(_USERS), chooser.step()])
+    return steps

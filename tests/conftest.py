@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.moto import Moto
 from tests.s3 import Weed, set_credentials
 
 VOLFS = Path(sys.executable).with_name("volfs")
@@ -103,7 +104,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         stores = getattr(metafunc.module, "STORES", ("file",))
         if metafunc.definition.get_closest_marker("local_store"):
             stores = ("file",)
-        params = [pytest.param(store, marks=pytest.mark.slow if store == "s3" else ()) for store in stores]
+        params = [pytest.param(store, marks=pytest.mark.slow if store != "file" else ()) for store in stores]
         metafunc.parametrize("backing", params, scope="module", ids=None if len(stores) > 1 else [""])
 
 
@@ -112,7 +113,7 @@ def new_url(backing: str, request: pytest.FixtureRequest) -> Callable[[], str]:
     """Gives a place where no store is yet; "" for a directory of the test's own. *backing* is one of STORES."""
     if backing == "file":
         return str
-    server: Weed = request.getfixturevalue("weed")
+    server: Weed | Moto = request.getfixturevalue("weed" if backing == "s3" else backing)
     return lambda: server.url(f"t-{os.urandom(8).hex()}")
 
 
@@ -130,5 +131,14 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     """An S3 server for the whole run."""
     set_credentials()
     server = Weed(tmp_path_factory.mktemp("s3") / "weed")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """Another implementation of S3, for the whole run."""
+    set_credentials()
+    server = Moto(tmp_path_factory.mktemp("moto") / "moto")
     yield server
     server.stop()

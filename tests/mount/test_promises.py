@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import VOLFS, Host
 from volfs.format.hashing import BLOCK_BYTES
 
-STORES = ("file", "s3")
+STORES = ("file", "s3", "moto")
 
 
 def hold(path: Path) -> "subprocess.Popen[bytes]":

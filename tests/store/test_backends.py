@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from obstore.exceptions import GenericError
 
+from tests.lax import LaxServer
+from tests.moto import Moto
 from tests.s3 import Weed
+from volfs import Client, Volume
 from volfs.exception import InvalidError, NotFoundError, ServiceError, StoreError
 from volfs.store.backend import Backend
 from volfs.store.local import Local
@@ -18,12 +21,12 @@ from volfs.store.retry import Patience
 from volfs.store.store import open_store
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", "weed", "moto"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "file":
         return Local(tmp_path / "store")
-    weed: Weed = request.getfixturevalue("weed")
-    return Remote(parse_url(weed.url(f"{tmp_path.name}-{time.time_ns()}")))
+    server: Weed | Moto = request.getfixturevalue(request.param)
+    return Remote(parse_url(server.url(f"{tmp_path.name}-{time.time_ns()}")))
 
 
 def test_an_object_is_put_whole_read_back_and_deleted(backend: Backend) -> None:
@@ -91,6 +94,21 @@ def test_waiting_for_a_store_ends_when_it_is_closed(weed: Weed) -> None:
     threading.Timer(0.5, gone.close).start()
     with pytest.raises(ServiceError):
         gone.put("a", b"")
+
+
+def test_a_store_that_overwrites_what_should_be_absent_is_refused_when_it_is_first_written_to(
+    weed: Weed, tmp_path: Path
+) -> None:
+    """*weed* gives credentials."""
+    lax = LaxServer()
+    try:
+        client = Client(lax.url, cache_dir=tmp_path / "cache")
+        for _ in range(2):
+            with pytest.raises(StoreError, match="cannot put an object only if it is absent"):  # each time
+                Volume.from_name("v", create_if_missing=True, client=client).write_file("f", b"x")
+            assert lax.objects == {}
+    finally:
+        lax.stop()
 
 
 def test_wrong_credentials_are_a_refusal_not_an_absence(weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,14 +97,24 @@ def open_store(url: str, *, create: bool = True, options: StoreOptions | None = 
             raise NotFoundError(f"no volfs store at {store.url}; create a volume first, or check --store") from None
     if isinstance(backend, Local):
         _make_directory(backend.root)
-    described = encode_note(_StoreFile(FORMAT, VERSION))
-    backend.put_if_absent(keys.STORE, described)
-    if not store.is_local and backend.put_if_absent(keys.STORE, described):
+    if not store.is_local:
+        _check_exclusive(backend)
+    backend.put_if_absent(keys.STORE, encode_note(_StoreFile(FORMAT, VERSION)))
+    return checked(store)
+
+
+def _check_exclusive(backend: Backend) -> None:
+    """Raises StoreError where a put overwrites what should be absent. Before there is a store: it would be used by
+    whoever comes next."""
+    key = f"doctor/{os.urandom(8).hex()}"
+    backend.put_if_absent(key, b"")
+    overwritten = backend.put_if_absent(key, b"")
+    backend.delete(key)
+    if overwritten:
         raise StoreError(
-            f"the store {store.url} cannot put an object only if it is absent (If-None-Match); commits need that: use"
+            f"the store {backend.url} cannot put an object only if it is absent (If-None-Match); commits need that: use"
             " a store, or a newer version of this one, that can"
         )
-    return checked(store)
 
 
 def connect(url: str, options: StoreOptions | None = None) -> Store:

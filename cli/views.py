@@ -1,7 +1,8 @@
 """commit, reload, status: what is asked of a running daemon. Imports neither trio nor pyfuse3 nor a store's client."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
             _show(found, ("base commit", "-" if found["base"] is None else found["base"]))
         return
     directory = state_directory(state_dir)
-    all_of_them = [_one(place, state) for place, state in registry.places(directory)]
+    all_of_them = _each(list(registry.places(directory)))
     for _, error in registry.damaged(directory):
         click.echo(f"{error}; run volfs fsck --repair on its volume", err=True)
     if as_json:
@@ -121,6 +122,21 @@ def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool)
                 for one in all_of_them
             ],
         )
+
+
+def _each(found: Sequence[tuple[Place, MountState]]) -> list[dict[str, Any]]:
+    """All are asked at once: those that do not answer are waited for together."""
+    answers: list[dict[str, Any]] = [{}] * len(found)
+
+    def ask_one(i: int) -> None:
+        answers[i] = _one(*found[i])
+
+    threads = [threading.Thread(target=ask_one, args=(i,)) for i in range(len(found))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
 
 
 def _one(place: Place, state: MountState) -> dict[str, Any]:

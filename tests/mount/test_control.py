@@ -9,12 +9,15 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
+from typing import Any
 
 import pytest
+from volfs_cli import views
 
 from tests.conftest import VOLFS, Host
-from volfs.control import client
+from volfs.control import client, registry
 
 STORES = ("file", "s3")
 
@@ -131,6 +134,21 @@ def test_too_many_connections_end_no_mount(host: Host) -> None:
         os.close(directory)
     (point / "f").write_text("alive")
     assert json.loads(host.run("status", point, "--json").stdout)["pid"] == pid
+
+
+@pytest.mark.local_store("no store is asked")
+def test_status_asks_all_daemons_at_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        host.mount(name)
+    together, real = threading.Barrier(3), client.call
+
+    def call(*arguments: Any, **named: Any) -> dict[str, Any]:
+        together.wait(30)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(client, "call", call)
+    found = views._each(list(registry.places(host.state)))
+    assert sorted(one["mountpoint"] for one in found) == [str(host.path / name) for name in ("a", "b", "c")]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from obstore.exceptions import GenericError
 
 from tests.lax import LaxServer
 from tests.moto import Moto
+from tests.proxy import Proxy
 from tests.s3 import Weed
 from volfs import Client, Volume
 from volfs.exception import InvalidError, NotFoundError, ServiceError, StoreError
@@ -87,6 +88,18 @@ def test_a_store_that_is_away_is_told_after_the_limit_and_used_again_afterwards(
         gone.get("a")
     assert time.monotonic() - start < 30
     assert gone.patience.traffic().retries > 0
+
+
+def test_a_store_that_never_answers_is_told_after_the_limit_and_used_again_afterwards(weed: Weed) -> None:
+    with Proxy(weed.endpoint) as proxy:
+        store = Remote(parse_url(weed.url(f"hang-{time.time_ns()}", proxy.endpoint)), limit_s=2.0)
+        store.put("a", b"there")
+        proxy.rates = {"hang": 1.0}
+        for call in (lambda: store.get("a"), lambda: store.put("b", b"x"), lambda: store.first("c")):
+            with pytest.raises(ServiceError, match="is away"):
+                call()
+        proxy.rates = {}
+        assert store.get("a") == b"there"
 
 
 def test_waiting_for_a_store_ends_when_it_is_closed(weed: Weed) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from tests.proxy import KINDS, Proxy
 from tests.s3 import Weed
 from volfs import Client, Volume
-from volfs.exception import DamageError, Error
+from volfs.exception import DamageError, Error, ServiceError
+from volfs.format.record import CommitRecord
+from volfs.store.commits import Commits
 
 RATE = 0.15
 
@@ -70,6 +73,64 @@ def test_a_commit_whose_acknowledgement_is_lost_is_one_commit(
             proxy.rates = {}
             assert [commit.number for commit in volume.log()] == list(range(i + 1, 0, -1))
         assert proxy.faults["lost"] > 0
+
+
+def test_an_error_tells_that_a_commit_may_have_come_to_be(
+    weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+    with Proxy(weed.endpoint) as proxy:
+        client = client_of(weed, proxy, tmp_path, f"doubt-{time.time_ns()}", limit_s=2)
+        volume = Volume.from_name("v", create_if_missing=True, client=client).hydrate()
+        volume.write_file("f", b"x")
+        append = Commits.append
+
+        def gone(self: Commits, record: CommitRecord) -> bool:
+            assert append(self, record)
+            proxy.away = True
+            return append(self, record)
+
+        monkeypatch.setattr(Commits, "append", gone)
+        with pytest.raises(ServiceError, match="not known: look at its log"):
+            volume.write_file("f", b"y")
+        proxy.away = False
+        assert [commit.number for commit in volume.log()] == [2, 1]
+        proxy.away = True
+        with pytest.raises(ServiceError) as caught:
+            volume.write_file("f", b"z")
+        assert "not known" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["read", "write"])
+def test_one_request_that_hangs_holds_up_no_other_and_ends_with_its_limit(
+    weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The proxy accepts it and never answers."""
+    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+    prefix = f"hang-{time.time_ns()}"
+    with Proxy(weed.endpoint) as proxy:
+        client = client_of(weed, proxy, tmp_path, prefix, limit_s=60)
+        volume = Volume.from_name("v", create_if_missing=True, client=client).hydrate()
+        for i in range(8):
+            volume.write_file(f"f{i}", b"%d" % i)
+        reader = Volume.from_name("v", client=client_of(weed, proxy, tmp_path, prefix, "other", limit_s=60)).hydrate()
+        entries = [entry.path for entry in reader.listdir("/")]
+        assert len(entries) == 8
+        start = proxy.faults["hang"]
+        proxy.rates = {"hang": 1.0}
+        hung = threading.Thread(
+            target=lambda: b"".join(reader.read_file("f0")) if verb == "read" else volume.write_file("f0", b"again")
+        )
+        hung.start()
+        while proxy.faults["hang"] == start:
+            time.sleep(0.01)
+        proxy.rates = {}
+        for i in range(1, 8):
+            assert b"".join(reader.read_file(f"f{i}")) == b"%d" % i
+            volume.write_file(f"g{i}", b"x")
+        assert hung.is_alive()  # for 20 s, the time of one try
+        hung.join()
+        assert b"".join(reader.read_file("f0")) == (b"0" if verb == "read" else b"again")
 
 
 def test_a_store_that_was_away_is_used_again_and_what_arrived_is_not_sent_again(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path as LocalPath
 
-from volfs.exception import DamageError, NotFoundError
+from volfs.exception import DamageError, NotFoundError, ServiceError
 from volfs.format.entry import Inode, Ref
 from volfs.format.hashing import block_hash
 from volfs.format.ids import commit_token
@@ -174,8 +174,24 @@ class Session:
                     if check is not None:
                         check(load, base.root, mine, head)
 
-                with self._deleted_told():
-                    record = publish(self._target, proposal, writer, writer.seal, against)
+                sealed = False
+
+                def seal() -> tuple[bytes, ...]:
+                    nonlocal sealed
+                    packs = writer.seal()
+                    sealed = True
+                    return packs
+
+                try:
+                    with self._deleted_told():
+                        record = publish(self._target, proposal, writer, seal, against)
+                except ServiceError as error:
+                    if not sealed:
+                        raise
+                    raise ServiceError(
+                        f"{error}; whether this commit of volume {self.name} came to be is not known: look at its log"
+                        " before you repeat it"
+                    ) from error
             finally:
                 writer.drop()
         self._remember(record)

@@ -1,20 +1,21 @@
-"""A batch of local files as one commit. May import: session, sources, view.packing, tree, format.
+"""A batch of local files as one commit. May import: ahead, session, sources, view.packing, tree, format.
 
 Content that a target has already at the same place is not stored again.
 """
 
+import contextlib
 import itertools
 import os
 import stat
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Executor
 
 from msgspec.structs import replace
 
 from volfs.format.entry import MAX_INLINE_EXTENTS, Extent, Inode
 from volfs.format.hashing import BLOCK_BYTES
 from volfs.format.root import Root
+from volfs.sdk.ahead import in_order
 from volfs.sdk.session import PENDING, Session, Work, shown
 from volfs.sdk.sources import CHUNK_BYTES, Batch, Block, Large, Loaded, Put, hash_blocks, load_group
 from volfs.tree import edit, lookup
@@ -140,18 +141,14 @@ class _Upload:
         self._threads: Executor = session.threads()
 
     def run(self, puts: Iterable[Put]) -> None:
-        tasks: deque[Future[tuple[list[Loaded], Sequence[Put]]]] = deque()
+        def load(group: list[Put]) -> tuple[list[Loaded], Sequence[Put]]:
+            return load_group(group, self._session.digest)
+
         items = iter(puts)
-        try:
-            while group := list(itertools.islice(items, _GROUP)):
-                tasks.append(self._threads.submit(load_group, group, self._session.digest))
-                if len(tasks) > _AHEAD:
-                    self._take(*tasks.popleft().result())
-            while tasks:
-                self._take(*tasks.popleft().result())
-        finally:
-            for task in tasks:
-                task.cancel()
+        groups = iter(lambda: list(itertools.islice(items, _GROUP)), [])
+        with contextlib.closing(in_order(self._threads, load, groups, ahead=_AHEAD)) as loaded:
+            for group, rest in loaded:
+                self._take(group, rest)
 
     def _take(self, loaded: list[Loaded], rest: Sequence[Put]) -> None:
         while True:
@@ -193,14 +190,15 @@ class _Upload:
         size = 0
         extents: list[Extent] = []
         try:
-            for count, blocks in self._chunks(source):
-                known = self._known(item.put, blocks)
-                fresh = iter(self._stored([block for block in blocks if block[0] not in known]))
-                extents += [known.get(block[0]) or next(fresh) for block in blocks]
-                size += count
-                if len(extents) >= _EXTENTS:
-                    inode, extents = self._with_extents(inode, size, extents), []
-                self._progress(0, count)
+            with contextlib.closing(self._chunks(source)) as chunks:
+                for count, blocks in chunks:
+                    known = self._known(item.put, blocks)
+                    fresh = iter(self._stored([block for block in blocks if block[0] not in known]))
+                    extents += [known.get(block[0]) or next(fresh) for block in blocks]
+                    size += count
+                    if len(extents) >= _EXTENTS:
+                        inode, extents = self._with_extents(inode, size, extents), []
+                    self._progress(0, count)
             source.finish(size)
         finally:
             source.close()
@@ -239,26 +237,14 @@ class _Upload:
         found = under(self._draft.load, inode, (), start, inode.size)
         return assemble(start, inode.size, found, [read(extent) for extent in found])
 
-    def _chunks(self, source: Large) -> Iterator[tuple[int, list[Block]]]:
+    def _chunks(self, source: Large) -> Generator[tuple[int, list[Block]], None, None]:
         """Those of a file are read by threads, some ahead."""
         chunks = source.chunks(self._session.digest)
         if not source.threaded:
             yield from (chunk() for chunk in chunks)
             return
-        tasks: deque[Future[tuple[int, list[Block]]]] = deque()
-        try:
-            for chunk in chunks:
-                tasks.append(self._threads.submit(chunk))
-                if len(tasks) > _AHEAD:
-                    yield tasks.popleft().result()
-            while tasks:
-                yield tasks.popleft().result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                if not task.cancelled():
-                    task.exception()  # it reads a descriptor that is about to be closed
+        # Settled: they read a descriptor that is about to be closed.
+        yield from in_order(self._threads, lambda chunk: chunk(), chunks, ahead=_AHEAD, settle=True)
 
     def _known(self, put: Put, blocks: list[Block]) -> dict[int, Extent]:
         """Extents that the file at the target has already for these very blocks."""

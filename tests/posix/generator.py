@@ -3,6 +3,7 @@
 import os
 import random
 import stat
+from collections.abc import Iterator
 from typing import Any
 
 _USERS = ("owner", "owner", "group", "other", "root")
@@ -13,27 +14,52 @@ _IDS = (-1, 0, 1001, 1002, 1003, 2001)
 _SIZES = (0, 1, 100, 4095, 4096, 5000, 131072, 131073, 300_000)
 _TIMES = ("now", "omit", 10**18, 5, -(10**9) - 1)
 _STEPS = (20, 60)
+_OF_SLOT = (
+    "write pwrite read pread lseek fstat fchmod fchown futime fsync flist ftruncate flock lock ofdlock copy mmap close"
+)
+_OF_MAP = ("mapwrite", "mapread", "msync", "munmap")
 
 
 class _Chooser:
-    """*data*: sequences with mappings, without what is known to differ then (set-user-ID bits, times set)."""
+    """Keeps roughly what is there and open, so that most calls find something; what really is does not matter.
+
+    *data*: sequences with mappings, without what is known to differ then (set-user-ID bits, times set).
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.data = self.random.random() < 0.4
         self.modes = _PLAIN if self.data else _MODES
+        self.there: dict[str, bool] = {}  # path -> whether it is a directory
+        self.users = ("owner", "root") if self.data else _USERS
+        self.opened: dict[str, list[str]] = {user: [] for user in _USERS}
+        self.mapped: dict[str, list[str]] = {user: [] for user in _USERS}
+        self.user = "owner"
 
     def one(self, of: tuple[Any, ...]) -> Any:
         return self.random.choice(of)
 
+    def mode(self) -> int:
+        return int(self.one(self.modes)) if self.random.random() < 0.6 else 0o777
+
+    def new(self) -> str:
+        """A path in the top or in a directory that is there."""
+        directories = [path for path, is_directory in self.there.items() if is_directory and path.count("/") < 2]
+        above = self.one((*directories, "", "")) if self.random.random() < 0.95 else self.one(_NAMES)
+        return f"{above}/{self.one(_NAMES)}" if above else str(self.one(_NAMES))
+
     def path(self) -> str:
-        parts = [self.one(_NAMES) for _ in range(self.one((1, 1, 1, 2, 2, 3)))]
-        if self.random.random() < 0.06:
-            parts.insert(self.random.randrange(len(parts) + 1), self.one((".", "..")))
-        return "/".join(parts) + ("/" if self.random.random() < 0.04 else "")
+        path = self.one(tuple(self.there)) if self.there and self.random.random() < 0.8 else self.new()
+        if self.random.random() < 0.03:
+            path += self.one(("/", "/.", "/..", "/../" + self.one(_NAMES)))
+        return str(path)
 
     def slot(self) -> str:
-        return str(self.one(("f", "g")))
+        opened = self.opened[self.user]
+        return str(self.one(tuple(opened) if opened and self.random.random() < 0.95 else ("f", "g")))
+
+    def map(self) -> str:
+        return str(self.one(tuple(self.mapped[self.user]) or ("f",)))
 
     def flags(self) -> int:
         value = int(self.one((os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR))) | os.O_NONBLOCK
@@ -43,22 +69,76 @@ class _Chooser:
             value |= flag if self.random.random() < chance else 0
         return value
 
+    def begin(self) -> Iterator[list[Any]]:
+        """What stands there before: a little of everything, of all owners."""
+        for _ in range(self.random.randrange(4, 12)):
+            path, mode, uid, gid = self.new(), self.mode(), self.one((1001, 1001, 1002, 1003)), self.one((1001, 1003))
+            if path in self.there:
+                continue
+            kind = self.random.randrange(8)
+            if kind <= 2:
+                yield ["dir", path, mode | 0o111, uid, gid]
+            elif kind <= 6:
+                yield ["file", path, mode, uid, gid, self.one(_SIZES)]
+            else:
+                yield ["soft", self.one((*self.there, "none")), path, uid, gid]
+            self.there[path] = kind <= 2
+
     def step(self) -> list[Any]:
-        name = self.one(_DATA if self.data and self.random.random() < 0.6 else _CALLS)
+        """The next call of `self.user`."""
+        for _ in range(9):
+            name = self.one(_DATA if self.data and self.random.random() < 0.6 else _CALLS)
+            if name in _OF_MAP and not self.mapped[self.user]:
+                continue
+            if name not in _OF_SLOT.split() or self.opened[self.user]:
+                break
         if self.data and name in ("utime", "touch", "futime"):
             name = "stat"
-        return [name, *getattr(self, f"for_{name}")()]
+        step = [name, *getattr(self, f"for_{name}")()]
+        self._follow(step)
+        return step
+
+    def _follow(self, step: list[Any]) -> None:
+        """As if it had gone well."""
+        name, first = step[0], step[1] if len(step) > 1 else ""
+        if name == "open":
+            self.opened[self.user] = sorted({*self.opened[self.user], first})
+            if step[3] & os.O_CREAT:
+                self.there.setdefault(step[2], False)
+        elif name in ("mmap", "munmap"):
+            self.mapped[self.user] = [first] if name == "mmap" else []
+        elif name == "close":
+            self.opened[self.user] = [slot for slot in self.opened[self.user] if slot != first]
+        elif name in ("mkdir", "mknod"):
+            self.there.setdefault(first, name == "mkdir")
+        elif name in ("symlink", "link"):
+            self.there.setdefault(step[2], False)
+        elif name in ("unlink", "rmdir"):
+            self.there.pop(first, None)
+        elif name == "rename" and first in self.there:
+            below = [path for path in self.there if path == first or path.startswith(f"{first}/")]
+            for path in below:
+                self.there[step[2] + path[len(first) :]] = self.there.pop(path)
 
     # --- arguments
 
     def for_open(self) -> list[Any]:
-        return [self.slot(), self.path(), self.flags(), self.one(self.modes)]
+        flags = self.flags()
+        files = tuple(path for path, is_directory in self.there.items() if not is_directory)
+        path = (
+            self.new()
+            if flags & os.O_EXCL
+            else self.one(files)
+            if files and self.random.random() < 0.8
+            else self.path()
+        )
+        return [self.one(("f", "g")), path, flags, self.mode()]
 
     def for_close(self) -> list[Any]:
         return [self.slot()]
 
     def for_mkdir(self) -> list[Any]:
-        return [self.path(), self.one(self.modes)]
+        return [self.new(), self.mode()]
 
     def for_one_path(self) -> list[Any]:
         return [self.path()]
@@ -67,19 +147,20 @@ class _Chooser:
     for_readlink = for_chdir = for_touch = for_statfs = for_one_path
 
     def for_mknod(self) -> list[Any]:
-        return [self.path(), self.one((stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK)) | self.one(self.modes)]
+        return [self.new(), self.one((stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK)) | self.mode()]
 
     def for_symlink(self) -> list[Any]:
-        return [self.path(), self.path()]
+        return [self.one(("a", "../b", "c/d", ".", "none", "a/../b")), self.new()]
 
     def for_link(self) -> list[Any]:
-        return [self.path(), self.path(), self.random.random() < 0.2]
+        return [self.path(), self.new(), self.random.random() < 0.2]
 
     def for_rename(self) -> list[Any]:
-        return [self.path(), self.path(), self.one((0, 0, 0, 0, 1, 2, 2, 4))]
+        to = self.new() if self.random.random() < 0.6 else self.path()
+        return [self.path(), to, self.one((0, 0, 0, 0, 1, 2, 2, 4))]
 
     def for_chmod(self) -> list[Any]:
-        return [self.path(), self.one(self.modes)]
+        return [self.path(), self.mode()]
 
     def for_chown(self) -> list[Any]:
         return [self.path(), self.one(_IDS), self.one(_IDS)]
@@ -131,10 +212,10 @@ class _Chooser:
     def for_one_slot(self) -> list[Any]:
         return [self.slot()]
 
-    for_fstat = for_fsync = for_fchdir = for_flist = for_munmap = for_one_slot
+    for_fstat = for_fsync = for_fchdir = for_flist = for_one_slot
 
     def for_fchmod(self) -> list[Any]:
-        return [self.slot(), self.one(self.modes)]
+        return [self.slot(), self.mode()]
 
     def for_fchown(self) -> list[Any]:
         return [self.slot(), self.one(_IDS), self.one(_IDS)]
@@ -157,20 +238,23 @@ class _Chooser:
         return [self.slot(), self.one((4096, 8192, 300_000)), self.random.random() < 0.8]
 
     def for_mapwrite(self) -> list[Any]:
-        return [self.slot(), self.one(_SIZES), self.one((1, 100, 5000)), self.random.randrange(256)]
+        return [self.map(), self.one(_SIZES), self.one((1, 100, 5000)), self.random.randrange(256)]
 
     def for_mapread(self) -> list[Any]:
-        return [self.slot(), self.one(_SIZES), self.one((1, 100, 5000))]
+        return [self.map(), self.one(_SIZES), self.one((1, 100, 5000))]
 
-    for_msync = for_one_slot
+    def for_msync(self) -> list[Any]:
+        return [self.map()]
+
+    for_munmap = for_msync
 
 
 _CALLS = (
     *("open", "open", "open", "mkdir", "mkdir", "rmdir", "unlink", "unlink", "mknod", "symlink", "link", "link"),
     *("rename", "rename", "rename", "rename", "chmod", "chmod", "chown", "lchown", "utime", "touch", "truncate"),
     *("access", "setxattr", "setxattr", "getxattr", "removexattr", "listxattr", "umask", "stat", "lstat", "list"),
-    *("readlink", "chdir", "statfs", "write", "pwrite", "read", "pread", "close", "fstat", "fchmod", "fchown"),
-    *("futime", "fchdir", "flist", "ftruncate", "flock", "lock"),
+    *("readlink", "statfs", "write", "pwrite", "read", "pread", "close", "fstat", "fchmod", "fchown"),
+    *("futime", "flist", "ftruncate", "flock", "lock"),
 )
 _DATA = (
     *("open", "open", "write", "pwrite", "pwrite", "read", "pread", "pread", "lseek", "ftruncate", "truncate", "fsync"),
@@ -195,9 +279,12 @@ _DATA = (
 def sequence(seed: int) -> list[list[Any]]:
     """Steps as (user, step)."""
     chooser = _Chooser(seed)
-    steps: list[list[Any]] = []
+    steps: list[list[Any]] = [["root", step] for step in chooser.begin()]
     for _ in range(chooser.random.randrange(*_STEPS)):
         if chooser.random.random() < 0.01:
             steps.append(["mount", [chooser.one(("drop", "drop", "drop", "drop", "commit", "reload", "remount"))]])
-        steps.append([chooser.one(_USERS), chooser.step()])
+        if chooser.random.random() < 0.01:
+            steps.append([chooser.one(_USERS), ["chdir", chooser.path()]])
+        chooser.user = chooser.one(chooser.users)
+        steps.append([chooser.user, chooser.step()])
     return steps

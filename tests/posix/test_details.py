@@ -203,6 +203,7 @@ def test_what_a_mount_cannot_do_says_so_with_the_errno_that_programs_know(host: 
     os.close(fd)
 
 
+@pytest.mark.slow
 def test_a_whiteout_is_left_by_the_rename_that_asks_for_one(host: Host) -> None:
     """overlayfs asks for it; one that the daemon's death leaves is whole."""
     point = host.mount()

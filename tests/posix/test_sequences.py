@@ -25,7 +25,7 @@ def test_sequences_that_once_differed_do_not_differ(host: Host) -> None:
 def test_random_sequences_of_calls_do_on_a_mount_what_they_do_on_a_disk(host: Host) -> None:
     seed = random.randrange(1 << 20)
     print(f"seed {seed}")
-    assert rounds(host, 200, seed) == []
+    assert rounds(host, 120, seed) == []
 
 
 def test_a_seed_always_gives_the_same_sequence() -> None:

@@ -6,7 +6,7 @@ from tests.conftest import Host
 from tests.posix.table.run import show, sweep
 
 
-@pytest.mark.parametrize("every", [401, pytest.param(17, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [401, pytest.param(23, marks=pytest.mark.slow)])
 def test_calls_do_on_a_mount_what_they_do_on_a_disk(host: Host, every: int) -> None:
     counted, differences, lost = sweep(host, every, 5)
     assert counted.total() > 25_000 // every

@@ -35,7 +35,7 @@ class Attributes:
     ) -> Attr:
         """Changes what is not None; times are ns since 1970, and cut to what a record holds, as file systems do.
 
-        Raises EROFS, EFBIG, EISDIR, EINVAL, Missing.
+        Raises EROFS, EFBIG, EISDIR, EINVAL, EPERM, Missing.
 
         set-user-ID, set-group-ID and file capabilities go as the kernel would have them go: HANDLE_KILLPRIV_V2 is ours
         (include/uapi/linux/fuse.h). With neither a value nor a time it is what FUSE makes of chown(2) to nobody, which
@@ -45,7 +45,7 @@ class Attributes:
         core.writable()
         live = core.inodes.touch(ino)
         now = core.clock_ns() if ctime_ns is None else ctime_ns
-        kill = all(value is None for value in (mode, uid, gid, size, atime_ns, mtime_ns))
+        kill = nothing = all(value is None for value in (mode, uid, gid, size, atime_ns, mtime_ns))
         if size is not None:
             if live.is_dir:
                 raise fail(errno.EISDIR)
@@ -64,6 +64,8 @@ class Attributes:
             mode = self._without_privileges(live, () if caller is None or caller.uid == 0 else (caller,))
             if mode == live.mode:
                 mode = None
+            elif nothing and caller is not None and caller.uid not in (0, live.uid):
+                raise fail(errno.EPERM)  # the kernel asks only for what it is told to set
         if kill:
             self.drop_capability(live)
         times = [time if time is None else _kept(time) for time in (atime_ns, mtime_ns)]

@@ -37,8 +37,10 @@ from volfs.view.view import View
 
 _log = logging.getLogger("volfs")
 
-_WORKERS = 12
-_FAR_WORKERS = 96  # requests that wait for a slow store must leave some for those that do not
+_IDLE_WORKERS = 12  # who stay when nobody waits; making one is 30 us, its buffer a page or two until a large write
+# Each request that waits has a worker. With a bound, as many callers as it allows, waiting for a reload in open(2),
+# kept the daemon from answering what the reload itself needs of the mount: for ever.
+_MOST_WORKERS = (1 << 31) - 1
 _ANSWER_S = 5.0
 _HOUSEKEEPING_S = 1.0
 _STORE_ANSWER_S = 3.0  # status does not wait longer for a store that is away
@@ -98,8 +100,7 @@ class Mount:
                 nursery.start_soon(self._prefetch.run)
                 if request.commit_interval_s:
                     nursery.start_soon(self._commit_now_and_then)
-                workers = _WORKERS if view.store.is_local else _FAR_WORKERS
-                await pyfuse3.main(workers, workers)
+                await pyfuse3.main(_IDLE_WORKERS, _MOST_WORKERS)
                 self._ended.set()
                 with trio.move_on_after(_ANSWER_S):
                     await self._answers.wait()  # or its failure ends all this

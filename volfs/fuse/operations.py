@@ -121,9 +121,12 @@ class Operations(pyfuse3.Operations):
     @_request
     def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
-            return self._entry(self._names.lookup(self._ino(parent_inode), name))
+            found = self._names.lookup(self._ino(parent_inode), name)
         except FileNotFoundError:
             return _ABSENT
+        if found.generation:
+            self._core.inodes.known.tell(found.ino, ctx.pid)
+        return self._entry(found)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for node, count in inode_list:
@@ -201,16 +204,20 @@ class Operations(pyfuse3.Operations):
     # --- files
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        if self._view.gate is not None:
-            generations = self._core.inodes.known.generations
-            before = generations.get(inode)
+        known = self._core.inodes.known
+        if known.is_old(inode, ctx.pid):
+            raise FUSEError(errno.ESTALE)  # the kernel looks the path up again
+        generation = known.generations.get(inode)
+        while True:
             while self._view.gate is not None:
                 await self._view.gate.done.wait()
-            if generations.get(inode) != before:
-                raise FUSEError(errno.ESTALE)  # the kernel's inode is the old one: it looks the path up again
-        return await self._open(inode, flags, ctx)
+            if known.generations.get(inode) != generation:
+                raise FUSEError(errno.ESTALE)
+            try:
+                return self._open(inode, flags, ctx)
+            except Exception as error:  # noqa: BLE001 - raised again, in the kernel's words
+                await self._mend(error, "open")
 
-    @_request
     def _open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         caller = _caller(ctx)
         self._files.open(inode, flags, caller)

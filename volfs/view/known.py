@@ -13,15 +13,17 @@ _KEY_MASK = (1 << _KEY_BITS) - 1
 class Known:
     """Inodes that the kernel holds references to: their number, and where the record stands.
 
-    `generations` has those that a reload made another inode to the kernel.
+    `generations` has those that a reload made another inode to the kernel. Until the kernel has been told of the new
+    one, and has taken it in, it may still use the old.
     """
 
-    __slots__ = ("_linked_names", "_places", "generations")
+    __slots__ = ("_linked_names", "_places", "_told", "generations")
 
     def __init__(self) -> None:
         self.generations: dict[int, int] = {}
         self._places: dict[int, int] = {}  # number -> parent | name hash | references
         self._linked_names: dict[int, set[tuple[int, bytes]]] = {}
+        self._told: dict[int, tuple[int, ...]] = {}  # made another inode: the threads that were told so
 
     def count_lookup(self, ino: int, n: int = 1) -> None:
         """The kernel was told of an inode that has a place."""
@@ -47,6 +49,25 @@ class Known:
     def changed_elsewhere(self, ino: int) -> None:
         """The kernel's inode of this number is another than the view's now: it has to ask again."""
         self.generations[ino] = self.generations.get(ino, 0) + 1
+        self._told[ino] = ()
+
+    def tell(self, ino: int, thread: int) -> None:
+        """A lookup of *thread* is answered with this inode."""
+        if self._told and ino in self._told:
+            self._told[ino] += (thread,)
+
+    def is_old(self, ino: int, thread: int) -> bool:
+        """Whether *thread*, which asks for this inode by its number, may mean the kernel's old one.
+
+        It may have looked the name up before the reload, and been kept from asking until after it. That the kernel has
+        taken the new one in, and with that ended the old, shows when a thread asks that was told of the new.
+        """
+        if not self._told or ino not in self._told:
+            return False
+        if thread not in self._told[ino]:
+            return True
+        del self._told[ino]
+        return False
 
     def __contains__(self, ino: int) -> bool:
         return ino in self._places
@@ -68,6 +89,7 @@ class Known:
         del self._places[ino]
         self._linked_names.pop(ino, None)
         self.generations.pop(ino, None)
+        self._told.pop(ino, None)
         return True
 
     def place(self, ino: int) -> tuple[int, int] | None:

@@ -69,7 +69,7 @@ class Calls:
     def __init__(self, top: int) -> None:
         self._top = top
         self.slots: dict[str, int] = {}
-        self._maps: dict[str, tuple[int, int]] = {}  # address, length
+        self._maps: dict[str, tuple[int, int, int]] = {}  # address, length, a descriptor
         self._sockets: list[socket.socket] = []
 
     def run(self, step: Step) -> Outcome:
@@ -335,16 +335,19 @@ class Calls:
         if address == _FAILED:
             _checked(-1)
         self.do_munmap(slot)
-        self._maps[slot] = (address, length)
+        self._maps[slot] = (address, length, os.dup(self.slots[slot]))
 
     def do_munmap(self, slot: str) -> None:
         if slot in self._maps:
-            address, length = self._maps.pop(slot)
+            address, length, fd = self._maps.pop(slot)
+            os.close(fd)
             _checked(_libc.munmap(ctypes.c_void_p(address), length))
 
-    def do_mapwrite(self, slot: str, offset: int, length: int, seed: int) -> int:
-        """Through a pipe: where there is no page it is EFAULT, and no SIGBUS."""
-        address, size = self._maps[slot]
+    def do_mapwrite(self, slot: str, offset: int, length: int, seed: int, beyond: bool = False) -> int:
+        """Through a pipe: where there is no page it is EFAULT, and no SIGBUS. Behind the file's end if *beyond*."""
+        address, size, fd = self._maps[slot]
+        if not beyond:
+            size = min(size, os.fstat(fd).st_size)
         reader, writer = os.pipe()
         try:
             data = fill(length, seed)[: max(0, min(length, size - offset))]
@@ -355,7 +358,7 @@ class Calls:
             os.close(writer)
 
     def do_mapread(self, slot: str, offset: int, length: int) -> list[int]:
-        address, size = self._maps[slot]
+        address, size, _ = self._maps[slot]
         reader, writer = os.pipe()
         try:
             length = max(0, min(length, size - offset))
@@ -366,7 +369,7 @@ class Calls:
             os.close(writer)
 
     def do_msync(self, slot: str) -> None:
-        address, length = self._maps[slot]
+        address, length, _ = self._maps[slot]
         _checked(_libc.msync(ctypes.c_void_p(address), length, 4))  # MS_SYNC
 
     # --- all there is

@@ -163,7 +163,7 @@ class _Chooser:
         return [self.path(), self.mode()]
 
     def for_chown(self) -> list[Any]:
-        return [self.path(), self.one(_IDS), self.one(_IDS)]
+        return [self.path(), self.one(_IDS), self.one(_IDS[1:])]  # both -1: see differences.py
 
     for_lchown = for_chown
 
@@ -218,7 +218,7 @@ class _Chooser:
         return [self.slot(), self.mode()]
 
     def for_fchown(self) -> list[Any]:
-        return [self.slot(), self.one(_IDS), self.one(_IDS)]
+        return [self.slot(), self.one(_IDS), self.one(_IDS[1:])]
 
     def for_futime(self) -> list[Any]:
         return [self.slot(), self.one(_TIMES), self.one(_TIMES)]

@@ -35,7 +35,7 @@ class Attributes:
     ) -> Attr:
         """Changes what is not None; times are ns since 1970, and cut to what a record holds, as file systems do.
 
-        Raises EROFS, EFBIG, EISDIR, EINVAL, EPERM, Missing.
+        Raises EROFS, EFBIG, EISDIR, EINVAL, Missing.
 
         set-user-ID, set-group-ID and file capabilities go as the kernel would have them go: HANDLE_KILLPRIV_V2 is ours
         (include/uapi/linux/fuse.h). With neither a value nor a time it is what FUSE makes of chown(2) to nobody, which
@@ -65,7 +65,8 @@ class Attributes:
             if mode == live.mode:
                 mode = None
             elif nothing and caller is not None and caller.uid not in (0, live.uid):
-                raise fail(errno.EPERM)  # the kernel asks only for what it is told to set
+                # Before a write the kernel asks so, too, and the WRITE clears them; another's chown must not.
+                return core.inodes.attr(live)
         if kill:
             self.drop_capability(live)
         times = [time if time is None else _kept(time) for time in (atime_ns, mtime_ns)]

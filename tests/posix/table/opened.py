@@ -124,7 +124,7 @@ def mappings() -> Iterator[Case]:
         "write-in": [("root", ("pwrite", "f", 20, 5, 100)), ("owner", ("mapread", "f", 90, 50))],
         "two": [("owner", ("mapwrite", "f", 4090, 20, 1)), ("root", ("mapread", "f", 4000, 200))],
         "past-end": [
-            ("owner", ("mapwrite", "f", 8191, 1, 1)),
+            ("owner", ("mapwrite", "f", 8191, 1, 1, True)),
             ("owner", ("ftruncate", "f", 8192)),
             ("root", ("pread", "f", 9, 8190)),
         ],

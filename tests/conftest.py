@@ -1,5 +1,6 @@
 """Real mounts for tests; none is left behind, also when a test fails."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +14,9 @@ import pytest
 
 from tests.moto import Moto
 from tests.s3 import Weed, set_credentials
+from volfs import Client
+from volfs.exception import NotFoundError
+from volfs.sdk.fsck_volume import fsck_volume
 
 VOLFS = Path(sys.executable).with_name("volfs")
 
@@ -81,6 +85,14 @@ class Host:
         rows = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         return [row[4] for row in rows if row[4].startswith(str(self.path) + "/")]
 
+    def check(self) -> None:
+        """Whatever a test did, each volume of a local store and its views are sound."""
+        for path in self.store.glob("names/*/*.json"):
+            client = Client(self.url, environment=path.parent.name)
+            with contextlib.suppress(NotFoundError):  # stale
+                found = fsck_volume(client, path.stem, self.state, data=False, repair=False)
+                assert not found.problems, [str(problem) for problem in found.problems]
+
     def clean(self) -> None:
         for point in reversed(self.mounts()):
             subprocess.run(["umount", "-l", point], check=False)
@@ -118,12 +130,16 @@ def new_url(backing: str, request: pytest.FixtureRequest) -> Callable[[], str]:
 
 
 @pytest.fixture
-def host(tmp_path: Path, new_url: Callable[[], str]) -> Iterator[Host]:
+def host(tmp_path: Path, new_url: Callable[[], str], request: pytest.FixtureRequest) -> Iterator[Host]:
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         pytest.skip("needs root and /dev/fuse")
     host = Host(tmp_path, new_url())
     yield host
-    host.clean()
+    try:
+        if not request.node.get_closest_marker("damages") and request.node.path.parent.name == "mount":
+            host.check()
+    finally:
+        host.clean()
 
 
 @pytest.fixture(scope="session")

@@ -289,6 +289,7 @@ def test_commits_of_many_views_at_once_are_all_in_the_log(host: Host) -> None:
 
 
 @pytest.mark.local_store
+@pytest.mark.damages
 def test_a_damaged_block_is_an_error_for_that_file_alone(host: Host) -> None:
     point = host.mount()
     (point / "good").write_bytes(b"g" * 200_000)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.damage import run
-from tests.store.samplestore import damaged_state, make, read_view
+from tests.store.samplestore import VIEW, damaged_state, make, read_view
 from volfs.exception import DamageError
 from volfs.store.commits import Commits
 from volfs.store.store import open_store
@@ -75,6 +75,11 @@ def test_a_log_record_damaged_before_what_was_durable_cuts_nothing(tmp_path: Pat
     segment.write_bytes(data)
     assert f"{segment} has no record at 48 any more" in read_view(tmp_path).errors["view"]
     assert segment.read_bytes() == data
+
+
+def test_a_log_without_its_base_is_not_replayed_on_another(tmp_path: Path, store: Path) -> None:
+    (tmp_path / f"{VIEW}.json").unlink()
+    assert "is missing, so that the log in" in read_view(tmp_path).errors["view"]
 
 
 def test_a_base_with_a_wrong_number_is_damage(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Must not know: FUSE, trees. Blocks. A running daemon is neither asked nor disturbed: its files are read as they are.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -79,6 +80,8 @@ class _View:
             base = load_base(self._place.base)
         except DamageError as error:
             return self._rebuilt_base(error)
+        if base is None and not mounted and self._log.exists() and any(self._log.iterdir()):
+            return self._unknown_base("base.json is missing")
         if base is None or not base.seq:
             return True
         try:
@@ -109,15 +112,18 @@ class _View:
                 break
         unsure = record is not None and record.view_root is not None and b'"own":true' not in data
         if record is None or unsure or not self._repair:
-            self._say(str(error))
-            if self._repair:
-                kept = self._move_all_aside()
-                self._found.repaired.append(f"{self._name}: what it stood on is not known any more; kept in {kept}")
-            return False
+            return self._unknown_base(str(error))
         aside = _aside(self._place.base)
         save_base(self._place.base, Base(seq=record.seq, token=record.token, own=record.view_root is not None))
         self._found.repaired.append(f"{self._name}: stands on commit {record.seq} again; the old file is {aside.name}")
         return True
+
+    def _unknown_base(self, text: str) -> bool:
+        self._say(text)
+        if self._repair:
+            kept = self._move_all_aside()
+            self._found.repaired.append(f"{self._name}: what it stood on is not known any more; kept in {kept}")
+        return False
 
     def _move_all_aside(self) -> Path:
         kept = self._log.with_name(f"{self._log.name}.damaged-{time.time_ns()}")
@@ -125,7 +131,8 @@ class _View:
             os.rename(self._log, kept)
         else:
             kept.mkdir(mode=0o700, parents=True)
-        os.rename(self._place.base, kept / "base.json")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self._place.base, kept / "base.json")
         sync_directory(kept.parent)
         return kept
 

@@ -8,8 +8,10 @@ import os
 import stat
 from collections.abc import Iterator
 
+from volfs.exception import DamageError
 from volfs.format.entry import Entry, Inode, Link
 from volfs.format.hashing import name_hash
+from volfs.format.names import shown
 from volfs.format.root import Root
 from volfs.tree import lookup
 from volfs.tree.want import Load
@@ -178,6 +180,19 @@ class Inodes:
         if entry is None:
             return None
         return self.live.get(entry.ino, entry)
+
+    def check_place(self, ino: int, parent: int, key: int) -> None:
+        """The base has *ino* there. Raises DamageError when it has the same number elsewhere, too, where the kernel
+        knows it: it would take two files for one. Raises Missing."""
+        place = self.known.place(ino)
+        if place is None or place == (parent, key) or not place[0]:
+            return
+        try:
+            top = self.base_of(place[0]).top
+        except OSError:
+            return  # that directory has gone
+        if any(entry.ino == ino for _, entry in lookup.find_hash(self.load, top, place[1])):
+            raise DamageError(f"inode {ino} has two places: {shown(self.path(ino))} is another; run volfs fsck")
 
     @staticmethod
     def changed(live: Live, name: bytes) -> int | None:

@@ -146,6 +146,8 @@ class Listing:
             self._offered[what.ino] = (0, 0)
             return inodes.attr(inodes.linked(what.ino))
         linked = isinstance(what, Live) and what.linked
+        if isinstance(what, Inode):
+            inodes.check_place(what.ino, stream.ino, key)
         self._offered[what.ino] = (0, 0) if linked else (stream.ino, key)
         return inodes.attr(what)
 

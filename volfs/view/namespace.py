@@ -46,7 +46,10 @@ class Namespace:
             inodes.known.learn(what.ino, 0, 0)
             inodes.known.learn_linked(what.ino, parent, name)
             return inodes.attr(record)
-        inodes.known.learn(what.ino, parent, name_hash(name))
+        key = name_hash(name)
+        if isinstance(what, Inode):
+            inodes.check_place(what.ino, parent, key)
+        inodes.known.learn(what.ino, parent, key)
         if isinstance(what, Live) and what.linked:
             inodes.known.learn_linked(what.ino, parent, name)
         return inodes.attr(what)

@@ -57,6 +57,9 @@ def open_view(
         commits, packs, digest, nodes.load, blocks.part, empty_root(volume), claims, clock_ns, socket.gethostname()
     )
     kept = load_base(state)
+    if kept is None and any(staging.directory.iterdir()):
+        log_at = staging.directory
+        raise DamageError(f"{state} is missing, so that the log in {log_at} fits nothing; move it away to go on")
     start = _base_of(latest, own=False, log=0) if kept is None else kept
     save_base(state, start)
 
@@ -76,7 +79,13 @@ def open_view(
     inodes = Inodes(root, nodes.load)  # may wait, until the view is ready
     journal = Journal(inodes, staging)
     for segment, placed in chain([first] if first is not None else [], log):
-        journal.replay(placed.record, segment.pack, placed.data, placed.data_bytes)
+        try:
+            journal.replay(placed.record, segment.pack, placed.data, placed.data_bytes)
+        except (LookupError, ValueError, AssertionError, FileNotFoundError) as error:
+            raise DamageError(
+                f"damaged: the record at {placed.position} of {segment.path} does not fit what is before it;"
+                " run volfs fsck"
+            ) from error
     core = Core(
         inodes,
         journal,

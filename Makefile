@@ -56,6 +56,8 @@ bench: setup
 soak: setup
 	$(BIN)/python -m tests.tree.merge.fuzz 50000
 	$(BIN)/python -m tests.mount.kills 200
+	$(BIN)/python -m tests.store.damage
+	$(BIN)/python -m tests.format.fuzz 1000000
 	$(BIN)/python -m tests.faults.kill_points
 	$(BIN)/python -m tests.faults.power_loss
 	$(BIN)/python -m tests.mount.hosts 240

@@ -61,6 +61,7 @@ soak: setup
 	$(BIN)/python -m tests.faults.kill_points
 	$(BIN)/python -m tests.faults.power_loss
 	$(BIN)/python -m tests.mount.hosts 240
+	$(BIN)/python -m tests.mount.load 120
 	$(BIN)/python -m tests.posix.table.run
 	$(BIN)/python -m tests.posix.sequences 3000
 	$(BIN)/python -m tests.mount.exerciser 1000000

@@ -1,12 +1,17 @@
 """Callers that are killed in the middle of their requests, and callers that wait for others."""
 
+import errno
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import Host
 
@@ -51,3 +56,57 @@ def test_killed_callers_stall_nobody_and_leave_nothing_open(host: Host) -> None:
     assert slowest < 20  # no measure of speed: a stall would last until somebody asks the mount for something
     host.run("reload", point)  # refused if one were still counted as open
     assert sorted(os.listdir(point)) == [f"f{i}" for i in range(5)]
+
+
+def test_a_daemon_takes_all_the_descriptors_it_may(host: Host) -> None:
+    """Its log has one for each 64 MiB."""
+    host.prefix = ["prlimit", "--nofile=64:4096"]
+    pid = host.pid_of(host.mount())
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (4096, 4096)
+
+
+def test_without_a_descriptor_a_read_is_refused_and_goes_on_when_there_are_some(host: Host) -> None:
+    point = host.mount()
+    for name in ("f", "g"):  # the tree is in the second pack: the first is not open after a mount
+        (point / name).write_bytes(name.encode() * 300_000)
+        host.run("commit", point)
+    host.run("umount", point)
+    point = host.mount()
+    pid = host.pid_of(point)
+    assert (point / "f").stat().st_size == 300_000
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            (point / "f").read_bytes()
+        assert caught.value.errno == errno.ENFILE
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert (point / "f").read_bytes() == b"f" * 300_000
+    log = next(Path(host.state).glob("*/log")).read_text()
+    assert "no file descriptor left" in log
+
+
+def test_stopped_callers_hold_up_nobody_and_are_named(host: Host) -> None:
+    point = host.mount()
+    (point / "big").write_bytes(bytes(20 << 20))
+    host.run("commit", point)
+    script = (
+        "import fcntl, os, sys\n"
+        "f = open(sys.argv[1], 'r+b'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True)\n"
+        "while True: f.seek(0); os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED); f.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(point / "big")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as caller:
+        try:
+            assert caller.stdout
+            caller.stdout.readline()
+            caller.send_signal(signal.SIGSTOP)
+            (point / "other").write_bytes(b"other")
+            assert "1 file" in host.run("commit", point).stdout
+            refused = host.run("reload", point, check=None)
+            assert refused.returncode and f"big (pid {caller.pid}" in refused.stderr
+            assert (point / "big").read_bytes() == bytes(20 << 20)
+        finally:
+            caller.kill()
+    host.run("reload", point)

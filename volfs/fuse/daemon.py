@@ -6,6 +6,7 @@ The fork comes first: libraries that keep threads do not survive one. The child 
 import contextlib
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -109,6 +110,9 @@ def _child(request: MountRequest, writer: int) -> None:
 
 
 def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # The log has an open file for each 64 MiB: of the usual 1,024, 64 GiB not yet committed would have taken all.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     store = open_store(request.store, create=request.create, options=request.store_options)
     volume, latest = _volume(store, request)
     key = view_key(store.url, volume.id, request.mountpoint)

@@ -21,6 +21,9 @@ _said: set[str] = set()
 
 def to_fuse(error: Exception, what: str) -> FUSEError:
     """What the kernel is told; what is our fault or the store's is logged, once each."""
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:  # to a caller that would be its own limit
+        _say_once("this daemon has no file descriptor left: raise its limit (ulimit -n, LimitNOFILE)")
+        return FUSEError(errno.ENFILE)
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, NotFoundError):
         return FUSEError(error.errno)
     for kind, number in _ERRNOS:

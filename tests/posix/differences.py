@@ -12,7 +12,7 @@ LARGEST = "a file of ext4 ends at 16 TiB, here at 8 EiB less one byte: seeking b
 
 PAST_END = "what was mapped and written behind a file's end is there when the file grows: the kernel does not clear it"
 
-NOBODY = "another's chown(-1, -1) of a set-user-ID file does nothing, where ext4 says EPERM: FUSE asks alike before a write"
+NOBODY = "another's chown(-1, -1) of a set-user-ID file does nothing, and is no EPERM: FUSE asks alike before a write"
 BOTH_FLAGS = "setxattr with XATTR_CREATE and XATTR_REPLACE at once: pyfuse3 looks at the first alone"
 
 

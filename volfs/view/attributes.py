@@ -65,8 +65,9 @@ class Attributes:
             if mode == live.mode:
                 mode = None
             elif nothing and caller is not None and caller.uid not in (0, live.uid):
-                # Before a write the kernel asks so, too, and the WRITE clears them; another's chown must not.
-                return core.inodes.attr(live)
+                # Before a write the kernel asks so, too, and the WRITE clears them; another's chown must not. The ctime
+                # is the kernel's, which has set it.
+                mode, kill = None, False
         if kill:
             self.drop_capability(live)
         times = [time if time is None else _kept(time) for time in (atime_ns, mtime_ns)]

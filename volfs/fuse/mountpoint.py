@@ -4,7 +4,6 @@ import ctypes
 import errno
 import os
 import shutil
-import signal
 import subprocess
 
 from volfs.control.mounttable import KIND, mounts, source_of
@@ -92,15 +91,10 @@ def unmount(mountpoint: str, *, lazy: bool) -> None:
 def sync_all(mountpoint: str) -> None:
     """syncfs(2): what the kernel holds dirty of this mount arrives. Blocks with the GIL released, not as
     pyfuse3.syncfs does, which deadlocks with the daemon's own WRITE requests."""
-    # The loop's timer is for its own thread. Here it made syncfs EINTR, which was taken for data that is lost.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    fd = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if _libc.syncfs(fd) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number), mountpoint)
-        finally:
-            os.close(fd)
+        if _libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), mountpoint)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(fd)

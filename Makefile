@@ -59,7 +59,9 @@ soak: setup
 	$(BIN)/python -m tests.store.damage
 	$(BIN)/python -m tests.format.fuzz 1000000
 	$(BIN)/python -m tests.faults.kill_points
+	$(BIN)/python -m tests.faults.kill_requests
 	$(BIN)/python -m tests.faults.power_loss
+	$(BIN)/python -m tests.faults.failing_calls
 	$(BIN)/python -m tests.mount.hosts 240
 	$(BIN)/python -m tests.mount.load 120
 	$(BIN)/python -m tests.posix.table.run

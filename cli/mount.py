@@ -12,7 +12,7 @@ from volfs.control import client, registry
 from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
 from volfs.control.request import MountRequest
-from volfs.exception import InvalidError
+from volfs.exception import ExecutionError, InvalidError
 from volfs.store.options import options_from_env
 from volfs.store.places import work_dir
 
@@ -115,6 +115,12 @@ def umount_command(mountpoint: str, action: str | None, lazy: bool, state_dir: s
         show_commit(answer["commit"])
     while not lazy and place.locked():
         time.sleep(0.01)
+    if not lazy and action and place.state.exists():
+        done = {"commit": "committed", "discard": "thrown away"}[action]
+        raise ExecutionError(
+            f"{state.mountpoint} is unmounted, but its daemon failed before the changes were {done}: see {place.log};"
+            f" then `volfs umount --{action}` it again"
+        )
     if not lazy and place.state.exists():
         click.echo(
             f"uncommitted changes are kept for {state.mountpoint}: mount it again to resume, or `volfs umount`"

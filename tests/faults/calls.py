@@ -79,6 +79,12 @@ class Launcher:
         self._socket.close()
         self._process.wait(timeout=60)
 
+    def kill(self) -> None:
+        """kill -9 of all that it has started."""
+        for pid in _descendants(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def run(
         self, arguments: Sequence[str], env: dict[str, str], calls: "Calls | None" = None
     ) -> subprocess.CompletedProcess[str]:
@@ -221,6 +227,15 @@ class Calls:
                 inode = os.stat(f"{proc}/fd/{a[0]}").st_ino
         pid = _process(proc)
         return Call(self.count + 1, name, pid, path, target, at, length, data, inode, flags)
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            with contextlib.suppress(OSError):
+                found += [int(child), *_descendants(int(child))]
+    return found
 
 
 def _process(proc: str) -> int:

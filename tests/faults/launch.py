@@ -47,7 +47,7 @@ NUMBERS = {
 }
 _FLAGS_AT = {2: 1, 257: 2}  # which argument has the flags: opens that cannot create are not stopped
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _SYS_SECCOMP = 36, 38, 317  # linux/prctl.h, asm/unistd_64.h
-_SET_MODE_FILTER, _NEW_LISTENER = 1, 8  # linux/seccomp.h
+_SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32  # linux/seccomp.h; without it a signal means EINTR
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _LOAD, _IF_EQUAL, _IF_GREATER, _IF_BITS, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06  # linux/filter.h
 _COMMANDS = tuple(f"volfs_cli.{name}" for name in ("mount", "views", "volumes", "files", "transfer", "fsck"))
@@ -85,7 +85,7 @@ def install() -> int:
     code = ctypes.create_string_buffer(_filter())
     program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", (len(code) - 1) // 8, ctypes.addressof(code)))
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    listener = int(libc.syscall(_SYS_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER, program))
+    listener = int(libc.syscall(_SYS_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE, program))
     if listener < 0:
         raise OSError(ctypes.get_errno(), "no system-call filter")
     return listener

@@ -102,7 +102,7 @@ class Record:
         site.pending = self.site.heads.get(promise.commits + 1, self.site.pending)
         site.made = promise.made
         site.alive = promise.alive and all(each.alive for each in later)
-        site.names = set(promise.names)
+        site.names = set(promise.names.union(*(each.names for each in later[:2])))  # maybe just being renamed
         try:
             check(site, promise.steps)
         finally:

@@ -31,6 +31,7 @@ def end(site: Site) -> None:
         with contextlib.suppress(AssertionError, ProcessLookupError):
             os.kill(site.pid_of(Path(point)), signal.SIGKILL)
         subprocess.run(["umount", "-l", point], check=False)
+    site.wait_unlocked()
 
 
 def check(site: Site, first: int) -> None:
@@ -56,16 +57,13 @@ def check(site: Site, first: int) -> None:
     _explained(site, found, head, first)
     (site.point / "again").write_bytes(b"again")
     assert json.loads(os.getxattr(site.point, "user.volfs.commit"))["seq"], "no commit was made"
-    volume = _found(site)
-    assert volume is not None
-    after = _checked(site, volume)
-    again = after.pop("again")
-    assert again.data == b"again"
+    after = _checked(site, find_volume(open_store(site.url), "main", name))
+    assert after.pop("again").data == b"again"
     theirs = {path: node for path, node in site.theirs.items() if path in head}
     assert after == {**theirs, **found}, "what was committed is not what the view shows"
     site.run("umount", site.point)
     assert not list(places(site.state)), "something is kept"
-    assert not list((site.store / "incoming").iterdir()), "something is left in incoming"
+    assert not list(open_store(site.url).work.iterdir()), "something is left of the log"
 
 
 def _found(site: Site) -> Volume | None:

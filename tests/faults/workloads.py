@@ -4,6 +4,7 @@
 `Site.volfs`, which may stop them at their calls.
 """
 
+import contextlib
 import os
 import random
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from tests.conftest import Host
 from tests.faults.calls import Calls, Launcher
 from tests.faults.history import History, Node, Tree
+from volfs.control.registry import Place
 
 _BLOCK = 128 << 10
 
@@ -30,6 +32,9 @@ class Site(Host):
         super().__init__(path, url)
         self.launcher = launcher
         self.calls: Calls | None = None
+        self.killed: Callable[[], bool] = lambda: self.calls is not None and self.calls.killed is not None
+        self.patient = False  # what fails is told, and tried once more
+        self.told: list[str] = []  # the failures
         self.point = path / "m"
         self.other = path / "o"
         self.history = History()
@@ -47,14 +52,27 @@ class Site(Host):
     def volfs(self, *arguments: object, expect: int = 0) -> str:
         """One command, maybe with faults. Raises Died."""
         words = [str(argument) for argument in arguments]
-        if self.calls is None:
-            return self.run(*words, check=expect).stdout
         done = self.launcher.run(words, self.env, self.calls)
         self.on_answer()
-        if self.calls.killed is not None:
+        if self.killed():
             raise Died(done.stdout + done.stderr)
+        if self.patient and done.returncode != expect:
+            self._failed(done.stderr)
+            if words[0] not in ("mount", "umount", "commit", "reload"):
+                raise Died(done.stderr)
+            done = self.launcher.run(words, self.env, self.calls)
         assert done.returncode == expect and "Traceback" not in done.stderr, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def kill(self, point: Path) -> None:
+        """The launcher may have reaped it when it is looked for; its lock goes with its last thread."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            super().kill(point)
+        self.wait_unlocked()
+
+    def wait_unlocked(self) -> None:
+        while self.state.is_dir() and any(Place(path).locked() for path in self.state.iterdir()):
+            time.sleep(0.01)
 
     def run(self, *arguments: object, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Without faults."""
@@ -64,11 +82,24 @@ class Site(Host):
         return done
 
     def step(self, act: Callable[[], object], change: Callable[[Tree], object], partial: str = "") -> None:
+        def twice() -> object:
+            try:
+                return act()
+            except OSError as error:
+                self._failed(f"volfs: {error}")
+                return act()
+
         try:
-            self.history.step(act, change, partial)
+            self.history.step(twice if self.patient else act, change, partial)
         except OSError as error:
             raise Died(str(error)) from error
         self.on_answer()
+
+    def _failed(self, text: str) -> None:
+        """A failure is told by one line."""
+        (line,) = text.splitlines()
+        assert line.startswith("volfs: "), text
+        self.told.append(line)
 
     # --- changes through the mount
 
@@ -182,6 +213,7 @@ class Site(Host):
             self.theirs[name] = Node("f", data, 0o644)
             last = max(self.heads)
             self.heads[last + 1] = {**self.heads[last], name: self.theirs[name]}
+            self.on_answer()
 
 
 def _with(old: Node | None, data: bytes) -> Node:

@@ -207,3 +207,26 @@ def test_status_of_a_kept_view_tells_what_is_known_of_it(host: Host) -> None:
     for command in ("commit", "reload"):
         hint = host.run(command, point, check=1).stderr
         assert f"volfs umount --commit {point}" in hint and f"volfs umount --discard {point}" in hint
+
+
+@pytest.mark.local_store
+def test_a_daemon_that_fails_at_its_end_writes_to_no_file_of_the_view(host: Host) -> None:
+    """Its parent's pipe is closed by then, and its number another file's."""
+    (host.path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'mount' in sys.argv:\n"
+        "    import volfs.fuse.mount as m\n"
+        "    async def fail(self):\n"
+        "        raise OSError(5, 'failed at the end')\n"
+        "    m.Mount._last_word = fail\n"
+    )
+    host.env["PYTHONPATH"] = str(host.path)
+    point = host.mount()
+    (point / "kept").write_bytes(b"kept" * 1000)
+    (line,) = host.run("umount", "--discard", point, check=1).stderr.splitlines()
+    assert "failed before the changes were thrown away" in line
+    (segment,) = (host.store / "incoming").glob("*/*")
+    assert segment.read_bytes().startswith(b"volfspk")
+    del host.env["PYTHONPATH"]
+    assert "resumed" in host.run("mount", "v", point).stdout
+    assert (point / "kept").read_bytes() == b"kept" * 1000

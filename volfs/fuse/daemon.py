@@ -94,7 +94,10 @@ def _child(request: MountRequest, writer: int) -> None:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
 
+        told: list[str] = []
+
         def ready(text: str) -> None:
+            told.append(text)
             os.write(writer, protocol.encode_answer({"text": text}))
             os.close(writer)
 
@@ -102,8 +105,9 @@ def _child(request: MountRequest, writer: int) -> None:
         code = 0
     except Exception as error:  # noqa: BLE001 - the parent is told, whatever it is
         _log.error("%s", error, exc_info=None if isinstance(error, Error | OSError) else error)
-        with contextlib.suppress(OSError):  # closed: the mount had been answering, and the log has it
-            os.write(writer, protocol.encode_error(error))
+        if not told:  # else the mount had been answering, and the number may be another file's by now; the log has it
+            with contextlib.suppress(OSError):
+                os.write(writer, protocol.encode_error(error))
     finally:
         logging.shutdown()
         os._exit(code)

@@ -159,11 +159,15 @@ class Segment:
             while done < wanted:  # a short write: the disk is nearly full, or a signal came
                 rest = (head + bytes(data))[done:]
                 done += os.pwritev(self.fd, (rest,), start + done)
-        except OSError:
+        except OSError as error:
             self._cut(start)
-            raise
+            raise self._named(error) from error
         self.size = start + wanted
         return start + len(head)
+
+    def _named(self, error: OSError) -> OSError:
+        """The same error of this file: of a descriptor it names none."""
+        return OSError(error.errno, error.strerror, str(self.path))
 
     def _cut(self, size: int) -> None:
         """What was appended behind is none."""
@@ -193,9 +197,9 @@ class Segment:
         try:
             for first in range(0, len(parts), _IOV_MAX):
                 self._append_all(parts[first : first + _IOV_MAX])
-        except OSError:
+        except OSError as error:
             self._cut(start)
-            raise
+            raise self._named(error) from error
         return refs
 
     def _append_all(self, parts: list[bytes | memoryview]) -> None:
@@ -229,7 +233,10 @@ class Segment:
             if self.doubtful:
                 self._write_again(size, digest)
             self.doubtful, self._compared = True, False
-            os.fdatasync(handle.fd)
+            try:
+                os.fdatasync(handle.fd)
+            except OSError as error:
+                raise self._named(error) from error
             self.doubtful = False
             self.synced = max(self.synced, size)
 

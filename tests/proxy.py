@@ -36,12 +36,14 @@ class Proxy:
         self.target = urlsplit(target)
         self.rates = dict(rates or {})
         self.latency_s = 0.0
+        self.line_bytes_per_s = 0.0  # what all requests' bodies together arrive with; 0: as fast as may be
         self.away = False  # every connection is cut
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.sent_bytes = self.received_bytes = 0
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
+        self._line = threading.Lock()
         proxy = self
 
         class Handler(_Handler):
@@ -121,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         owner = self.owner
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body(int(self.headers.get("Content-Length") or 0))
         kind = owner.draw(self.command)
         if owner.latency_s:
             time.sleep(owner.latency_s)
@@ -161,6 +163,20 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.command != "HEAD":
             self.wfile.write(data)
+
+    def _body(self, length: int) -> bytes:
+        rate = self.owner.line_bytes_per_s
+        if not rate:
+            return self.rfile.read(length)
+        parts = []
+        while length:
+            with self.owner._line:  # others wait: one line
+                parts.append(self.rfile.read(min(length, 1 << 16)))
+                time.sleep(len(parts[-1]) / rate)
+            length -= len(parts[-1])
+            if not parts[-1]:
+                raise ConnectionError("the client went")
+        return b"".join(parts)
 
     def _answer(self, status: int) -> None:
         self.send_response_only(status, _ERRORS[status])

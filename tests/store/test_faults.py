@@ -4,6 +4,7 @@ import io
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from volfs import Client, Volume
 from volfs.exception import DamageError, Error, ServiceError
 from volfs.format.record import CommitRecord
 from volfs.store.commits import Commits
+from volfs.store import remote
+from volfs.store.location import parse_url
+from volfs.store.remote import Remote
 
 RATE = 0.15
 
@@ -149,3 +153,21 @@ def test_a_store_that_was_away_is_used_again_and_what_arrived_is_not_sent_again(
         volume.write_file("f", b"x")
         assert {entry.path for entry in volume.listdir("/")} == {"f", "kept"}
         assert [commit.number for commit in volume.log()] == [2, 1]
+
+
+def test_uploads_that_a_slow_line_cannot_carry_at_once_go_one_after_the_other(
+    weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of three parts each need 10 s together, and each part has 4."""
+    monkeypatch.setattr(remote, "_ATTEMPT_S", 4.0)
+    paths = [tmp_path / str(n) for n in range(4)]
+    for path in paths:
+        path.write_bytes(random.Random(path.name).randbytes(20_000_000))
+    with Proxy(weed.endpoint) as proxy:
+        proxy.line_bytes_per_s = 8e6
+        backend = Remote(parse_url(weed.url(f"line-{time.time_ns()}", proxy.endpoint)), limit_s=30)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda path: backend.adopt(path, f"packs/{path.name}"), paths))
+        for path in paths:
+            assert backend.get(f"packs/{path.name}") == path.read_bytes()
+        assert backend.patience.traffic().retries > 0

@@ -1,4 +1,4 @@
-"""Objects in S3, Google Cloud Storage or Azure, through obstore. May import: backend, location, retry, exception.
+"""Objects in S3, Google Cloud Storage or Azure, through obstore. May import: backend, location, retry, slots, exception.
 
 Blocking and thread-safe: obstore's async calls need asyncio. Does not survive a fork: a request in the child of a
 process that has made one hangs for ever.
@@ -19,9 +19,11 @@ from volfs.exception import ExecutionError, InvalidError
 from volfs.store.backend import Sent
 from volfs.store.location import Location
 from volfs.store.retry import Patience
+from volfs.store.slots import Slots
 
 _PART_BYTES = 8 << 20  # of a multipart upload: one request
-_PARTS_AT_ONCE = 4  # a bound of memory, too: parts are read whole
+_PARTS_AT_ONCE = 4  # a bound of memory, too: parts are read whole; one after the other when that had failed
+_UPLOADS_AT_ONCE = 4  # of whole packs, by a commit and in the background together
 _ATTEMPT_S = 20.0  # one request; the limit of --store-timeout is for all its attempts
 
 
@@ -50,6 +52,7 @@ class Remote:
     def __init__(self, location: Location, limit_s: float = 60.0) -> None:
         self._url = location.url
         self.patience = Patience(self._url, limit_s, lambda: _Process.check(self._url))
+        self._uploads = Slots(_UPLOADS_AT_ONCE)
         options = dict(location.options)
         allow_http = options.pop("allow_http", "false") == "true"
         attempt = timedelta(seconds=min(_ATTEMPT_S, limit_s / 2) if limit_s else _ATTEMPT_S)
@@ -166,7 +169,7 @@ class Remote:
                     path,
                     use_multipart=parts > 1,
                     chunk_size=_PART_BYTES,
-                    max_concurrency=_PARTS_AT_ONCE,
+                    max_concurrency=1 if again else _PARTS_AT_ONCE,
                 )
             except FileNotFoundError as error:
                 if not path.exists():
@@ -174,7 +177,11 @@ class Remote:
                 # The upload is no longer known: it was completed, and the answer to that lost.
                 raise ConnectionError(str(error)) from error
 
-        self.patience.run_again("put", key, upload, requests=0)
+        def upload_in_turn(*, again: bool) -> None:
+            with self._uploads.one():
+                upload(again=again)
+
+        self.patience.run_again("put", key, upload_in_turn, requests=0)
 
     def _size(self, key: str) -> int | None:
         try:

@@ -69,6 +69,8 @@ soak: setup
 	$(BIN)/python -m tests.mount.exerciser 1000000
 	$(BIN)/python -m tests.mount.stress 120
 	$(BIN)/python -m tests.mount.cpython
+	$(BIN)/python -m tests.mount.away 300 2048
+	$(BIN)/python -m tests.store.fault_table 300
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -11,17 +11,30 @@ import pytest
 
 from tests.proxy import KINDS, Proxy
 from tests.s3 import Weed
+from tests.store import fault_table
 from volfs import Client, Volume
 from volfs.exception import DamageError, Error, ServiceError
 from volfs.format.record import CommitRecord
-from volfs.store.commits import Commits
 from volfs.store import remote
+from volfs.store.commits import Commits
 from volfs.store.location import parse_url
 from volfs.store.remote import Remote
 
 RATE = 0.15
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", fault_table.KINDS)
+def test_through_a_kind_of_fault_nothing_is_lost_doubled_or_wrong(
+    weed: Weed, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A little of what `make soak` does until each kind was there hundreds of times."""
+    monkeypatch.setenv("VOLFS_STATE", str(tmp_path / "state"))
+    row = fault_table.measure(tmp_path, weed, kind, 10, random.randrange(1 << 20))
+    print(row)
+    fault_table.check(row)
+    assert row.faults >= 10
 
 
 def client_of(weed: Weed, proxy: Proxy, path: Path, prefix: str, cache: str = "cache", limit_s: float = 60) -> Client:

@@ -39,7 +39,9 @@ class Uploads:
 
     async def _upload(self, segment: Segment) -> None:
         try:
-            await trio.to_thread.run_sync(self._packs.add, segment.pack, segment.path, limiter=self._free)
+            await trio.to_thread.run_sync(
+                self._packs.add, segment.pack, segment.path, limiter=self._free, abandon_on_cancel=True
+            )
             segment.uploaded = True
         except (Error, OSError) as error:
             if segment not in self._staging.segments:

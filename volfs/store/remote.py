@@ -1,4 +1,6 @@
-"""Objects in S3, Google Cloud Storage or Azure, through obstore. May import: backend, location, retry, slots, exception.
+"""Objects in S3, Google Cloud Storage or Azure, through obstore.
+
+May import: backend, location, slots, retry, exception.
 
 Blocking and thread-safe: obstore's async calls need asyncio. Does not survive a fork: a request in the child of a
 process that has made one hangs for ever.

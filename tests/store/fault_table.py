@@ -84,7 +84,7 @@ def measure(path: Path, weed: Weed, kind: str, faults: int, seed: int) -> Row:
                             batch.put_file(io.BytesIO(data), name)
                             batch.put_file(io.BytesIO(b"%d" % batches), f"{n}/log/{batches}")
                         break
-                    except ServiceError:
+                    except (ServiceError, DamageError):  # damaged twice in a row: told, not used
                         failed += 1
                 left[name] = data
                 left[f"{n}/log/{batches}"] = b"%d" % batches

@@ -288,11 +288,14 @@ def empty_root(volume: Volume) -> Root:
 
 
 def _by_name(store: Store, environment: str, name: str) -> Volume | None:
-    try:
-        volume = load_volume(store, _pointed(store, environment, name).volume)
-    except NotFoundError:
-        return None
-    return volume if (volume.environment, volume.name) == (environment, name) else None
+    for _ in range(2):  # a listing has no checksum, and one that was damaged on the way hides a volume's own word
+        try:
+            volume = load_volume(store, _pointed(store, environment, name).volume)
+        except NotFoundError:
+            return None
+        if (volume.environment, volume.name) == (environment, name):
+            return volume
+    return None
 
 
 def _pointed(store: Store, environment: str, name: str) -> _NameFile:

@@ -66,7 +66,7 @@ def test_ls_in_a_pipe_prints_one_path_a_line_sorted_and_from_the_root(host: Host
     assert host.run("ls", "w", check=4).stderr.startswith("volfs: Volume 'w' not found in environment 'main' of")
 
 
-def test_ls_tells_every_type_in_json_and_where_links_lead(host: Host) -> None:
+def test_ls_tells_every_type_in_json_and_where_links_lead(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     point = host.mount()
     (point / "file").write_bytes(b"12345")
     os.utime(point / "file", (0, 1700000000))
@@ -75,12 +75,9 @@ def test_ls_tells_every_type_in_json_and_where_links_lead(host: Host) -> None:
     (point / "link").symlink_to("file")
     os.mkfifo(point / "fifo")
     os.mknod(point / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
-    os.chdir(point)  # a socket's path is short
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind("socket")
-    finally:
-        os.chdir("/")
+    with monkeypatch.context() as within, socket.socket(socket.AF_UNIX) as one:
+        within.chdir(point)  # a socket's path is short
+        one.bind("socket")
     host.run("commit", point)
     found = {entry["filename"]: entry for entry in json.loads(host.run("ls", "v", "--json").stdout)}
     assert {name: entry["type"] for name, entry in found.items()} == {

@@ -16,7 +16,7 @@ from tests.conftest import Host
 from tests.sdk.forms import Form, Handle
 from volfs import FileEntry, FileEntryType
 from volfs.exception import InvalidError, NotFoundError
-from volfs.sdk import session
+from volfs.store.durable import PASSING
 
 STORES = ("file", "s3")
 
@@ -260,7 +260,7 @@ def test_a_place_to_work_that_another_program_sweeps_is_made_again(
 
     def first_sweep(what: Any, *arguments: Any) -> Any:
         path = Path(os.readlink(f"/proc/self/fd/{what}") if locked else os.fspath(what))
-        if not swept and path.name.startswith(session._WORK):
+        if not swept and path.name.startswith(PASSING):
             swept.append(path)
             path.rmdir()
         return real(what, *arguments)
@@ -273,7 +273,7 @@ def test_a_place_to_work_that_another_program_sweeps_is_made_again(
 
 @pytest.mark.local_store
 def test_a_killed_programs_pack_is_swept_by_the_next(place: Path, v: volfs.Volume) -> None:
-    left = place / "store" / "incoming" / f"{session._WORK}left"
+    left = place / "store" / "incoming" / f"{PASSING}left"
     v.write_file("f", "x")
     left.mkdir(parents=True)
     (left / "pack").write_text("half")

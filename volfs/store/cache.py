@@ -130,6 +130,8 @@ class Cache:
                 self._open[name] = found
                 if len(self._open) > _OPEN_FILES:
                     self._open.popitem(last=False)
+                if found.is_gone:  # dropped since it was opened: what nobody shall find
+                    del self._open[name]
             return found, start
         return None
 
@@ -187,9 +189,9 @@ class Cache:
         """A piece that is no good; True when there was one."""
         dropped = False
         for name in (f"{pack}/{piece:06}", f"{pack}/{_WHOLE}"):
-            with self._lock:
-                self._open.pop(name, None)
             dropped |= _remove(f"{self.root}/{name}")
+            with self._lock:  # last: who is just opening it either finds it gone or has it closed here
+                self._open.pop(name, None)
         return dropped
 
     def _clear_way(self, pack: str, piece: int) -> None:

@@ -80,8 +80,9 @@ class Peer(ABC):
     def _mount(self, cache: Path) -> None: ...
 
     @abstractmethod
-    def commit(self, files: int) -> None:
-        """Returns when all that was written is in the store: *files* files."""
+    def commit(self, name: str, files: int) -> None:
+        """Returns when what was written is in the store, as far as that can be had before an unmount: *files* files
+        below the directory *name*."""
 
     def unmount(self) -> None:
         shell("umount", self.point)
@@ -107,7 +108,7 @@ class Volfs(Peer):
         }
         self._volfs("mount", "--create", "bench", self.point)
 
-    def commit(self, files: int = 0) -> None:
+    def commit(self, name: str = "", files: int = 0) -> None:
         self._volfs("commit", self.point)
 
     def reload(self) -> None:
@@ -141,9 +142,9 @@ class Rclone(Peer):
         super().unmount()
         self._process.wait()
 
-    def commit(self, files: int) -> None:
+    def commit(self, name: str, files: int) -> None:
         # A file is queued when its RELEASE is handled, after close() has returned: an empty queue alone says nothing.
-        store = s3_store(self.endpoint, BUCKET, "rclone")
+        store = s3_store(self.endpoint, BUCKET, f"rclone/{name}")
         while True:
             told = json.loads(shell(_BIN / "rclone", "rc", "--rc-addr", f"127.0.0.1:{self.port}", "vfs/stats"))
             disk = told["diskCache"]
@@ -172,7 +173,7 @@ class S3fs(Peer):
         until_mounted(self.point, process)
         process.wait()
 
-    def commit(self, files: int) -> None:
+    def commit(self, name: str, files: int) -> None:
         return
 
 
@@ -190,7 +191,7 @@ class WeedMount(Peer):
         )
         until_mounted(self.point, self._process)
 
-    def commit(self, files: int) -> None:
+    def commit(self, name: str, files: int) -> None:
         shell("sync", "-f", self.point)
 
     def unmount(self) -> None:

@@ -34,9 +34,9 @@ def free_ports(count: int) -> list[int]:
 
 
 class Weed:
-    """`weed server -s3` in a directory of its own."""
+    """`weed server -s3` in a directory of its own, with room for *volumes* files of 256 MiB."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, volumes: int = 100) -> None:
         self.directory = directory
         master, volume, self.filer, self.port, self.metrics = free_ports(5)
         identity = {
@@ -49,7 +49,7 @@ class Weed:
         (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
         command = [str(_WEED), "server", f"-dir={directory}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         command += [f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={self.filer}"]
-        command += ["-volume.max=100", "-master.volumeSizeLimitMB=256"]
+        command += [f"-volume.max={volumes}", "-master.volumeSizeLimitMB=256"]
         command += ["-s3", f"-s3.port={self.port}", f"-s3.config={directory}/s3.json"]
         command += [f"-metricsPort={self.metrics}", "-metricsIp=127.0.0.1"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]

@@ -1,11 +1,13 @@
 """The promises of a mount, each on real ones."""
 
+import ctypes
 import errno
 import json
 import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,6 +240,28 @@ def test_commit_reload_and_status_work_from_inside_by_attribute(host: Host) -> N
     assert caught.value.errno == errno.EBUSY
     assert "f (pid" in json.loads(os.getxattr(two, "user.volfs.status"))["last_error"]
     assert os.listxattr(two) == []
+
+
+def test_an_answer_from_inside_is_not_repeated_once_the_view_has_moved(host: Host) -> None:
+    """A caller with a buffer that is large enough asks once: what the next of the pair would have got stays."""
+    ask = ctypes.CDLL(None, use_errno=True).getxattr
+
+    def asked_once(point: Path, name: str) -> dict[str, Any]:
+        buffer = ctypes.create_string_buffer(1 << 16)
+        length = ask(os.fsencode(point), name.encode(), buffer, len(buffer))
+        assert length > 0, os.strerror(ctypes.get_errno())
+        answer: dict[str, Any] = json.loads(buffer.raw[:length])
+        return answer
+
+    one, two = host.mount("one"), host.mount("two")
+    (one / "f").write_text("1")
+    assert asked_once(one, "user.volfs.commit")["seq"] == 1
+    assert asked_once(two, "user.volfs.reload")["new"] == 1
+    (two / "g").write_text("2")
+    host.run("commit", two)
+    assert asked_once(two, "user.volfs.reload")["new"] == 2
+    assert asked_once(one, "user.volfs.reload")["new"] == 2
+    assert asked_once(one, "user.volfs.commit")["seq"] is None
 
 
 def test_who_may_write_the_root_may_commit_from_inside_by_any_of_his_groups(host: Host) -> None:

@@ -1,7 +1,8 @@
 """Control from inside a container: reading `user.volfs.*` of the mount's root. May import: control, view, pyfuse3.
 
 Tools ask twice, for the size and then for the value, and the two cannot be told apart: each request does its work, and
-where nothing has changed since the same caller's last answer, that answer is repeated.
+where nothing has changed since the same caller's last answer, that answer is repeated. Who asks once, with a buffer
+that is large enough, leaves that answer behind: it is void when the view stands on another commit than it names.
 """
 
 import errno
@@ -23,7 +24,7 @@ class InBand:
     def __init__(self, view: View, verbs: Verbs) -> None:
         self._view = view
         self._verbs = verbs
-        self._last: dict[tuple[int, bytes], bytes] = {}
+        self._last: dict[tuple[int, bytes], tuple[int, bytes]] = {}  # (commit that it names, answer) by (pid, name)
 
     async def __call__(self, name: bytes, ctx: RequestContext) -> bytes:
         """The answer's JSON. Raises FUSEError (ENODATA for an unknown name, EACCES), and what the verb raises."""
@@ -32,14 +33,16 @@ class InBand:
             self._check(ctx, write=not (verb == "reload" and self._view.core.read_only))
         answer = await self._verbs.run(verb, args)
         encoded = _short(answer)
-        nothing = (verb == "commit" and answer["seq"] is None) or (verb == "reload" and _changed_nothing(answer))
+        if verb == "status":
+            return encoded
+        nothing = answer["seq"] is None if verb == "commit" else _changed_nothing(answer)
         key = (ctx.pid, name)
-        if nothing and key in self._last:
-            return self._last.pop(key)
-        if not nothing and verb != "status":
-            if len(self._last) > 1000:
-                self._last.clear()
-            self._last[key] = encoded
+        seq, last = self._last.pop(key, (0, b""))
+        if nothing:
+            return last if last and seq == self._view.base.seq else encoded
+        if len(self._last) > 1000:
+            self._last.clear()
+        self._last[key] = answer["seq" if verb == "commit" else "new"], encoded
         return encoded
 
     def _check(self, ctx: RequestContext, *, write: bool) -> None:

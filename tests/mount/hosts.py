@@ -240,7 +240,7 @@ class Figures:
             ("files read and compared", f"{counts['files read']}, {self.files} in the end"),
             ("acknowledged and lost", f"{len(verdict.lost)} {verdict.lost[:5] or ''}"),
             ("committed twice", f"{len(verdict.twice)} {verdict.twice[:5] or ''}"),
-            ("views unlike the replay", f"{len(verdict.wrong)} {verdict.wrong[:5] or ''}"),
+            ("views unlike the replay", "\n".join([f"{len(verdict.wrong)}", *verdict.wrong[:5]])),
         ]
         return "\n".join(f"{name:25} {value}".rstrip() for name, value in rows)
 

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass, field
 
 Tree = dict[str, str]  # path -> tag
+_EVENTS_TOLD = 8  # before one that is wrong
 _SIZES = (0, 10, 500, 5000, 5000, 100_000, 1_300_000)
 
 
@@ -37,13 +38,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Based:
-    """After a reload or mount with nothing uncommitted: the view stands on commit *seq* and shows *tree*.
+    """After a reload or mount with nothing uncommitted: the view stands on commit *seq* and showed *shown*.
 
     *kept*: what it had shown before; a mount may have kept that.
     """
 
     seq: int
-    tree: Tree
+    shown: Tree
     kept: Tree | None = None
 
 
@@ -61,7 +62,7 @@ class Journal:
         """What the view stood on at an event. *logged* are the log's messages."""
         for event in reversed(self.events[:index]):
             if isinstance(event, Based):
-                return event.tree
+                return event.shown
             if event.message in logged:
                 return event.shown
         return {}
@@ -88,6 +89,25 @@ class Journal:
             if isinstance(event, Attempt) and (event.message, event.shown) == (log.get(attempt.seq), attempt.shown):
                 return ""
         return f"{attempt.message} as {attempt.seq}"
+
+    def told(self, index: int, log: dict[int, str]) -> str:
+        """An event and those before it, a line each with what it showed that the one before did not: what a failure
+        is understood from."""
+        numbers = {message: seq for seq, message in log.items()}
+        first = max(0, index - _EVENTS_TOLD)
+        lines = []
+        for at in range(first, index + 1):
+            event = self.events[at]
+            before = self.events[at - 1].shown if at else {}
+            if isinstance(event, Attempt):
+                what = f"commit {event.message}, answered {event.seq}, in the log {numbers.get(event.message)}"
+            else:
+                what = f"mounted after a kill, on commit {event.seq}"
+                if event.kept is None:
+                    what = f"mounted or reloaded, on commit {event.seq}"
+                before = before if event.kept is None else event.kept
+            lines.append(f"  {what}: {changed(before, event.shown) or 'as before'}")
+        return "\n".join(lines)
 
 
 def replay(first: Tree, log: list[tuple[int, str]], journals: dict[str, Journal]) -> list[Tree]:
@@ -136,12 +156,18 @@ def judge(first: Tree, log: list[tuple[int, str]], journals: dict[str, Journal],
     trees = replay(first, log, journals)
     wrong = gaps + [f"the end: {difference(trees[-1], final)}"] * (trees[-1] != final)
     for host, journal in journals.items():
-        for event in journal.events:
-            if isinstance(event, Based) and event.tree not in (trees[event.seq], event.kept):
-                wrong.append(f"{host} on commit {event.seq}: {difference(trees[event.seq], event.tree)}")
+        for index, event in enumerate(journal.events):
+            if isinstance(event, Based) and event.shown not in (trees[event.seq], event.kept):
+                what = difference(trees[event.seq], event.shown)
+                wrong.append(f"{host} on commit {event.seq}: {what}\n{journal.told(index, by_seq)}")
     return Verdict(len(log), lost, twice, surprising, wrong)
 
 
 def difference(expected: Tree, found: Tree) -> str:
     paths = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
     return ", ".join(f"{path}: {expected.get(path)} expected, {found.get(path)} found" for path in paths[:5])
+
+
+def changed(before: Tree, after: Tree) -> str:
+    paths = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return ", ".join(f"{path} {before.get(path)} -> {after.get(path)}" for path in paths[:12])

@@ -56,6 +56,17 @@ def test_a_wrong_log_is_found_to_be_wrong(log: list[tuple[int, str]], final: Tre
     assert getattr(judge(FIRST, log, histories(), final), what)
 
 
+def test_a_wrong_view_is_told_with_what_its_host_did_before() -> None:
+    journals = histories()
+    journals["a"].events.append(Based(3, {"s": "x"}))
+    [told] = judge(FIRST, LOG, journals, FINAL).wrong
+    assert told.splitlines()[0] == "a on commit 3: s: 1 expected, x found"
+    assert told.splitlines()[-2:] == [
+        "  commit a:2, answered None, in the log 3: t y -> None",
+        "  mounted or reloaded, on commit 3: s 1 -> x",
+    ]
+
+
 def test_a_wrong_byte_is_found() -> None:
     data = bytearray(content("h1-7"))
     assert tag_of(bytes(data)) == "h1-7"

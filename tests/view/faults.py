@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 
 from tests.view.mounted import new_volume
+from volfs.exception import ServiceError
 from volfs.store.local import Local
 from volfs.store.packs import LocalPacks
 from volfs.store.store import Store
@@ -32,11 +33,22 @@ class Faulty(Local):
         self.before_put: Callable[[str], None] = nothing
         self.after_put: Callable[[str], None] = nothing
         self.before_adopt: Callable[[str], None] = nothing
+        self.holds_puts = False  # those of commits are under way for longer than who asks waits
+        self._held: list[tuple[str, bytes]] = []
+
+    def land(self) -> None:
+        """What is held arrives, in order."""
+        for key, data in self._held:
+            super().put_if_absent(key, data)
+        self._held.clear()
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         is_commit = "/commits/" in key
         if is_commit:
             self.before_put(key)
+            if self.holds_puts:
+                self._held.append((key, data))
+                raise ServiceError("the store does not answer")
         done = super().put_if_absent(key, data)
         if is_commit:
             self.after_put(key)

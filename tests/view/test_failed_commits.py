@@ -196,6 +196,76 @@ def test_a_commit_that_is_called_again_because_its_answer_is_lost_is_the_one_tha
     trio.run(main)
 
 
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("when", ["at once", "before the put", "before the last look"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_undone_since_a_commit_that_arrives_late_stays_undone(
+    killed: bool, when: str, others: bool, tmp_path: Path
+) -> None:
+    backend, store, volume = faulty_volume(tmp_path)
+
+    async def main() -> None:
+        mounted = Mounted(store, volume, tmp_path, "one")
+        await mounted.mkdir("d")
+        await mounted.write("d/kept", b"kept")
+        await mounted.write("d/over", b"old")
+        assert await mounted.commit() == 1
+        await mounted.write("d/new", b"new")
+        await mounted.write("d/new and kept", b"new")
+        await mounted.write("d/over", b"first")
+        await mounted.unlink("d/kept")
+        backend.holds_puts = True
+        await fails(mounted)
+        backend.holds_puts = False
+        if killed:
+            mounted = Mounted(store, volume, tmp_path, "one")
+        await mounted.unlink("d/new")
+        await mounted.write("d/kept", b"again")
+        await mounted.write("d/over", b"second")
+        expected: dict[str, bytes | None] = {
+            "d": None,
+            "d/kept": b"again",
+            "d/new and kept": b"new",
+            "d/over": b"second",
+        }
+        assert await mounted.tree() == expected
+
+        async def arrive() -> None:
+            backend.land()
+            if others:
+                other = Mounted(store, volume, tmp_path, "other")
+                await other.write("d/other", b"other")
+                await other.write("d/new", b"also changed", 3)
+                assert await other.commit() == 3
+
+        hook = meanwhile(arrive)
+        looks = 0
+
+        def look(key: str) -> None:
+            nonlocal looks
+            looks += 1
+            if when == "before the put" or looks == 2:
+                backend.before_put = backend.before_get = nothing
+                hook()
+
+        if when == "at once":
+            await arrive()
+        elif when == "before the put":
+            backend.before_put = look
+        else:
+            backend.before_get = look
+        report = await mounted.view.commit("", lambda: None)
+        assert report.seq == (4 if others else 3)
+        assert await mounted.tree() == expected
+        if others:
+            expected["d/other"] = b"other"
+        assert report.lines == (("d/new: removed, and with it what others had written",) if others else ())
+        assert await Mounted(store, volume, tmp_path, "two").tree() == expected
+        assert await mounted.commit() is None
+
+    trio.run(main)
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_commit_that_cannot_be_noted_is_made_once(
     killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from volfs.format.entry import Inode, Ref
 from volfs.format.record import CommitRecord
-from volfs.format.root import Root, decode_root
+from volfs.format.root import Root
 from volfs.tree.merge import same
 from volfs.view.build import Built, Frozen, build
 from volfs.view.coalesce import Tools
 from volfs.view.packing import PackWriter
-from volfs.view.publish import Proposal, Target, loader, publish
+from volfs.view.publish import Proposal, Target, last_made_with, loader, publish
 from volfs.view.reports import Progress, Tell
 from volfs.view.segments import Segment
 
@@ -47,19 +47,20 @@ def commit_frozen(
     anchor: tuple[bytes, ...],
     tell: Tell,
     changes: int,
-    failed: Mapping[str, Doubtful],
+    failed: Mapping[str, Doubtful | None],
     doubt: Callable[[Doubtful], None],
 ) -> Published:
     """Makes *frozen* the next commit. Raises Error or OSError; then nothing was published.
 
     The view stands on commit *base_seq*; *own*: on that commit's `view_root`, not on its tree. *tell* hears of
-    progress. *changes* counts the view's. *failed*: earlier attempts, by token; one of them may have come to be, and
-    only its answer was lost. *doubt* is called before that may happen to this one.
+    progress. *changes* counts the view's. *failed*: earlier attempts, by token (None: an earlier daemon's); one of them
+    may have come to be, or may still, and only its answer was lost. *doubt* is called before that may happen to this
+    one.
     """
-    came_to_be = _last_of(target, base_seq, failed)
-    if came_to_be is not None and failed[came_to_be.token].changes == changes:
-        built = failed[came_to_be.token].built
-        return Published(came_to_be, built.root, built.records)
+    came_to_be = last_made_with(target.commits, failed, base_seq)
+    before = failed[came_to_be.token] if came_to_be is not None else None
+    if before is not None and before.changes == changes:
+        return Published(came_to_be, before.built.root, before.built.records)
     last = frozen.segments[-1] if frozen.segments else None
     directory = last.path.parent if last is not None else target.packs.incoming("commit")
     log = _Log(target, frozen, tell)
@@ -74,14 +75,11 @@ def commit_frozen(
     try:
         tools = Tools(loader(target, writer), writer.emit, read, log.fresh, frozen.doomed)
         built = build(tools, frozen, tell)
-        base = frozen.base
-        if came_to_be is not None:  # the changes of this commit are those since
-            base_seq, own = came_to_be.seq, came_to_be.view_root is not None
-            base = decode_root(came_to_be.view_root or came_to_be.root)
-        elif same(built.root, base):
+        # With one in doubt there is something to commit: what takes its number keeps it from arriving later.
+        if not failed and same(built.root, frozen.base):
             return Published(None, built.root, built.records)
         proposal = Proposal(
-            base=base,
+            base=frozen.base,
             base_seq=base_seq,
             mine=built.root,
             token=frozen.token,
@@ -91,6 +89,7 @@ def commit_frozen(
             files=len(frozen.files),
             bytes=frozen.data_bytes,
             segments=log.fresh,
+            doubtful=frozenset(failed),
             removed=sum(1 for d in frozen.directories.values() for ino in d.changes.values() if not ino),
         )
 
@@ -103,16 +102,6 @@ def commit_frozen(
         return Published(record, built.root, built.records)
     finally:
         writer.drop()
-
-
-def _last_of(target: Target, seq: int, tokens: Mapping[str, Doubtful]) -> CommitRecord | None:
-    """The last commit after *seq* that was made with one of these tokens."""
-    found = None
-    while tokens and (record := target.commits.get(seq + 1)) is not None:
-        seq += 1
-        if record.token in tokens:
-            found = record
-    return found
 
 
 class _Log:

@@ -21,7 +21,7 @@ from volfs.view.blocks import Blocks, Nodes
 from volfs.view.core import Core, Numbers
 from volfs.view.inodes import Inodes
 from volfs.view.journal import Journal
-from volfs.view.publish import Target
+from volfs.view.publish import Target, last_made_with
 from volfs.view.reports import Resumed
 from volfs.view.staging import Staging
 from volfs.view.state import Base, load_base, save_base
@@ -118,12 +118,7 @@ def _base_of(record: CommitRecord | None, *, own: bool, log: int) -> Base:
 def _last_published(commits: Commits, base: Base, tokens: list[str]) -> CommitRecord | None:
     """The last of the log's commits that came to be: the base's own, or one after it whose answer was lost."""
     found = _same(commits.get(base.seq), base) if base.token in tokens else None
-    seq = base.seq
-    while tokens and (record := commits.get(seq + 1)) is not None:
-        seq += 1
-        if record.token in tokens:
-            found = record
-    return found
+    return last_made_with(commits, tokens, base.seq) or found
 
 
 def _record_of(

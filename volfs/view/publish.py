@@ -4,7 +4,7 @@ May import: packing, blocks, store, tree, format. Must not know: trio, live inod
 daemon's thread, or in the caller of the SDK.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from volfs.format.entry import Ref
@@ -46,7 +46,8 @@ class Proposal:
     """*mine*, made from *base*, which is commit *base_seq* or (*own*) that commit's `view_root`.
 
     *anchor* is the path of a sub_path view; *files*, *bytes* and *removed* are for the log.
-    *segments* are packs that it may have sent, needed or not.
+    *segments* are packs that it may have sent, needed or not. *doubtful* are the tokens of earlier attempts to publish
+    the same changes, or part of them, whose answers were lost: one that came to be is what *mine* is made from.
     """
 
     base: Root
@@ -57,6 +58,7 @@ class Proposal:
     message: str = ""
     anchor: tuple[bytes, ...] = ()
     segments: frozenset[bytes] = frozenset()
+    doubtful: frozenset[str] = frozenset()
     files: int = 0
     bytes: int = 0
     removed: int = 0
@@ -80,6 +82,19 @@ def loader(target: Target, writer: PackWriter) -> Load:
     return load
 
 
+def last_made_with(
+    commits: Commits, tokens: Collection[str], after: int, until: int | None = None
+) -> CommitRecord | None:
+    """The last commit behind number *after*, up to *until* (None: the latest), that has one of these tokens. A GET for
+    each, if there are tokens."""
+    found = None
+    while tokens and after != until and (record := commits.get(after + 1)) is not None:
+        after += 1
+        if record.token in tokens:
+            found = record
+    return found
+
+
 def publish(
     target: Target,
     proposal: Proposal,
@@ -99,7 +114,7 @@ def publish(
         head = target.commits.latest()
     elif proposal.own:
         head = target.commits.get(proposal.base_seq)  # the view shows its own part of that commit only
-    seq = proposal.base_seq
+    seq = looked = proposal.base_seq
     tries = 0
     while True:
         tries += 1
@@ -107,6 +122,12 @@ def publish(
         lines: tuple[str, ...] = ()
         if head is not None:
             seq = head.seq
+            # Each time: a put that was given up may arrive until another has taken its number. As somebody else's
+            # commit it would bring back what was removed since.
+            came_to_be = last_made_with(target.commits, proposal.doubtful, looked, seq)
+            looked = seq
+            if came_to_be is not None:
+                base = decode_root(came_to_be.view_root or came_to_be.root)
             theirs = decode_root(head.root)
             check(theirs)
             merged = merge(

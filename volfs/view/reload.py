@@ -172,6 +172,7 @@ async def _move(view: View) -> Changes | None:
     core.staging.drop()
     core.journal.era += 1
     save_base(view.state, base)
+    view.failed.clear()  # what they had is no longer this view's; should one arrive late, it is as another's commit
     for ino in list(core.orphans):
         live = core.inodes.live.get(ino)
         if live is not None:
@@ -226,6 +227,7 @@ def _discard(view: View, dropped: Changes) -> None:
     inodes.live.clear()
     core.orphans.clear()
     core.staging.drop()
+    view.failed.clear()
     core.journal.era += 1
     core.journal.changes += 1
 

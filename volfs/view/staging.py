@@ -51,6 +51,7 @@ class Staging:
         self._new_pack = new_pack
         self._number = number
         self.published: str | None = None  # the token of the commit that `load` found to have come to be
+        self.doubtful: list[str] = []  # the tokens of those it found in the log that may still come to be
         self.included = number  # the last segment whose changes are in the view's base, by number
         self.drops = 0  # counts how often the log was thrown away: then segment numbers begin anew
         self.segments: list[Segment] = []
@@ -278,6 +279,7 @@ class Staging:
             included = frozen_at[done]
             self.forget([segment for segment in found if segment.number <= included])
             found = [segment for segment in found if segment.number > included]
+        self.doubtful = [token for token, number in frozen_at.items() if number > included]
         self.included = self._number = included
         numbers = [segment.number for segment in found]
         for number in range(included + 1, synced[0] + 1):

@@ -80,7 +80,8 @@ class View:
         self._claiming = trio.Lock()
         self._far = trio.CapacityLimiter(64)  # threads that wait for a store; those that read the disk are others
         self.committing = trio.Lock()
-        self._failed: dict[str, Doubtful] = {}  # commits, since the last, that may have come to be; by token
+        # Commits since the last that may have come to be, or may still; by token. None: an earlier daemon's.
+        self.failed: dict[str, Doubtful | None] = dict.fromkeys(core.staging.doubtful)
 
     @property
     def root_ino(self) -> int:
@@ -153,7 +154,7 @@ class View:
         changes = core.journal.changes
 
         def doubt(doubtful: Doubtful) -> None:
-            self._failed[frozen.token] = doubtful
+            self.failed[frozen.token] = doubtful
 
         try:
             published = await trio.to_thread.run_sync(
@@ -166,7 +167,7 @@ class View:
                     anchor=self.options.sub_path,
                     tell=self._tell,
                     changes=changes,
-                    failed=self._failed,
+                    failed=self.failed,
                     doubt=doubt,
                 )
             )
@@ -185,7 +186,7 @@ class View:
                 self._forget_changes()
             return CommitReport(seq=None)
         self.base = base
-        self._failed.clear()
+        self.failed.clear()
         core.staging.included = base.log
         finish(core, frozen, published.root, published.records)
         self.listing.epoch += 1

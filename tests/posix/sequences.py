@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.conftest import Host
 from tests.posix.generator import sequence
-from tests.posix.sides import Side, compared, drop_caches, local_directory, undo_local
+from tests.posix.sides import Side, Walk, compared, drop_caches, local_directory, undo_local
 
 Sequence = list[list[Any]]  # [user, step]; the user "mount" is what happens to the mount alone
 
@@ -60,15 +60,19 @@ class Pair:
             wanted, got = self._local.run(user, [step])[0], self._mount.run(user, [step])[0]
             if wanted != got:
                 return f"step {number}, {step} by {user}: {wanted}, on the mount {got}"
-        looks = ["at the end"]
         wanted_walk = compared(self._local.walk(place), {})
-        for look in (*looks, "caches dropped"):
+        shown: Walk = {}
+        for look in ("at the end", "caches dropped"):
             if look == "caches dropped":
                 drop_caches()
-            got_walk = compared(self._mount.walk(place), {})
+            walk = self._mount.walk(place)
+            got_walk = compared(walk, {})
             for path in sorted(wanted_walk.keys() | got_walk.keys()):
                 if wanted_walk.get(path) != got_walk.get(path):
                     return f"{look}, {path}: {wanted_walk.get(path)}, on the mount {got_walk.get(path)}"
+                if shown and walk[path] != shown[path]:  # to the nanosecond: the mount alone has to agree with itself
+                    return f"{look}, {path}: {walk[path]}, was {shown[path]}"
+            shown = walk
         return ""
 
     def _happens(self, what: str, place: str) -> None:

@@ -44,7 +44,7 @@ class Attributes:
         core = self._core
         core.writable()
         live = core.inodes.touch(ino)
-        now = core.clock_ns() if ctime_ns is None else ctime_ns
+        now = self._now_ns(live) if ctime_ns is None else ctime_ns
         kill = nothing = all(value is None for value in (mode, uid, gid, size, atime_ns, mtime_ns))
         if size is not None:
             if live.is_dir:
@@ -55,9 +55,7 @@ class Attributes:
                 raise fail(errno.EFBIG)
             self._plan_truncate(live, size)
             kill = caller is None or caller.uid != 0
-            if core.kernel_times:  # it sends them where it has changed them: not for truncate(2) to the same size
-                now = live.ctime_ns if ctime_ns is None else ctime_ns
-            elif mtime_ns is None:
+            if mtime_ns is None and not core.kernel_times:  # which sends it but for truncate(2) to the same size
                 mtime_ns = now
         kill = (kill or uid is not None or gid is not None) and not live.is_dir
         if kill and mode is None:
@@ -65,14 +63,22 @@ class Attributes:
             if mode == live.mode:
                 mode = None
             elif nothing and caller is not None and caller.uid not in (0, live.uid):
-                # Before a write the kernel asks so, too, and the WRITE clears them; another's chown must not. The ctime
-                # is the kernel's, which has set it.
+                # Before a write the kernel asks so, too, and the WRITE clears them; another's chown must not.
                 mode, kill = None, False
         if kill:
             self.drop_capability(live)
         times = [time if time is None else _kept(time) for time in (atime_ns, mtime_ns)]
         self._set(live, SetAttr(ino, _kept(now), mode, uid, gid, size, *times))
         return core.inodes.attr(live)
+
+    def _now_ns(self, live: Live) -> int:
+        """The ctime of a change for which the kernel gives none.
+
+        Of a regular file, with its writeback cache, it believes no ctime but its own. It has set one where a file is
+        written or cut, and sends that at the latest on close: before the WRITE, if a syncfs(2) comes between, and not
+        again afterwards. A time of ours would be seen only once the kernel has forgotten the file.
+        """
+        return live.ctime_ns if self._core.kernel_times and live.is_file else self._core.clock_ns()
 
     def _set(self, live: Live, record: SetAttr | SetXattr) -> None:
         """Without a name, not in the log: the kernel sets the ctime of what it has just unlinked, 4 us less each."""
@@ -90,7 +96,7 @@ class Attributes:
         """What a write by one of these, without CAP_FSETID, does to a file."""
         mode = self._without_privileges(live, callers)
         if mode != live.mode:
-            self._set(live, SetAttr(live.ino, self._core.clock_ns(), mode))
+            self._set(live, SetAttr(live.ino, self._now_ns(live), mode))
         self.drop_capability(live)
 
     def _without_privileges(self, live: Live, callers: Collection[Caller]) -> int:
@@ -105,7 +111,7 @@ class Attributes:
 
     def drop_capability(self, live: Live) -> None:
         if live.xattrs and any(name == _CAPABILITY for name, _ in live.xattrs):
-            self._set(live, SetXattr(live.ino, _CAPABILITY, None, self._core.clock_ns()))
+            self._set(live, SetXattr(live.ino, _CAPABILITY, None, self._now_ns(live)))
 
     # --- extended attributes
 

@@ -36,7 +36,7 @@ class Files:
             raise fail(errno.ENXIO)
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             core.writable()
-        if flags & os.O_TRUNC and live.size:
+        if flags & os.O_TRUNC and (live.size or live.xattrs or live.mode & (stat.S_ISUID | stat.S_ISGID)):
             self._attributes.setattr(ino, size=0, caller=caller)
         live.opens += 1
         self.open_count += 1

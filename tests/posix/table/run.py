@@ -81,6 +81,16 @@ def run(cases: Iterable[Case], local: Side, mount: Side) -> tuple[list[Differenc
     return found, walks
 
 
+def walked(cases: Iterable[Case], side: Side) -> dict[int, Walk]:
+    """How the directories look after their calls, of one side alone."""
+    walks: dict[int, Walk] = {}
+    for number, case in enumerate(cases):
+        _set_up(side, number, case)
+        _play(side, number, case)
+        walks[number] = side.walk(f"c{number}")
+    return walks
+
+
 def again(side: Side, walks: dict[int, Walk], what: str) -> list[str]:
     """What another look at the directories shows otherwise. Sockets' content is none of ours."""
     return [

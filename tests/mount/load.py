@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.conftest import Host
 from tests.mount.callers import VERSIONED, Told, make_version
 from volfs.control.client import call
-from volfs.exception import BusyError, ExecutionError
+from volfs.exception import BusyError
 
 _PATIENCE_S = 120  # a daemon that has not answered by then never will
 _CALLERS = Path(__file__).with_name("callers.py")
@@ -107,23 +107,10 @@ class Row:
     refused: int = 0
     status_s: float = 0.0
     stat_s: float = 0.0
-    interrupted: int = 0  # commits that failed by EINTR: docs/reliability.md, "Not mended yet"
     left_open: int = 0
     before: tuple[int, int, int] = (0, 0, 0)
     after: tuple[int, int, int] = (0, 0, 0)
     peak_kib: int = 0
-
-
-def _commit(asked: Asked, row: Row, verb: str = "commit") -> None:
-    """Once more, and counted, where it failed by EINTR: a defect that is known."""
-    for attempt in range(5):
-        try:
-            asked.verb(verb)
-            return
-        except ExecutionError as error:
-            if "Interrupted system call" not in str(error) or attempt == 4:
-                raise
-            row.interrupted += 1
 
 
 @contextlib.contextmanager
@@ -160,7 +147,7 @@ def _under(
             step(asked)
     row.told = told[0]
     row.left_open = asked.files_left_open()
-    _commit(asked, row, "reload")  # refused if a file were still counted as open
+    asked.verb("reload")  # refused if a file were still counted as open
     row.after = asked.held()
     row.status_s, row.stat_s, row.peak_kib = asked.status_s, asked.stat_s, asked.peak_kib
     return row
@@ -240,7 +227,7 @@ def writers(host: Host, seconds: float, seed: int, callers: int = 64) -> Row:
     row = Row("writers", callers)
 
     def step(asked: Asked) -> None:
-        _commit(asked, row)
+        asked.verb("commit")
         row.commits += 1
         time.sleep(1)
 
@@ -251,11 +238,8 @@ PARTS = (reloads, commits, killed, crowd, writers)
 
 
 def _is_known(part: str, error: str) -> bool:
-    """Defects that docs/reliability.md lists as not mended: ESTALE of an open that two reloads met, and in `killed` the
-    EIO that in-band commits and reloads make of syncfs's EINTR."""
-    if part == "reloads":
-        return error.startswith("seldom: [Errno 116]")
-    return part == "killed" and error.startswith(("commit: [Errno 5]", "reload: [Errno 5]"))
+    """A defect that docs/reliability.md lists as not mended: ESTALE of an open that two reloads met."""
+    return part == "reloads" and error.startswith("seldom: [Errno 116]")
 
 
 def judge(row: Row) -> None:
@@ -269,7 +253,7 @@ def judge(row: Row) -> None:
 
 
 _HEAD = (
-    "| part | callers | operations | kills | commits | reloads (refused) | mixtures | errors | EINTR | slowest call s |"
+    "| part | callers | operations | kills | commits | reloads (refused) | mixtures | errors | slowest call s |"
     " slowest status s | slowest statvfs s | open files left | memory MiB before, peak, after | descriptors | threads |"
 )
 
@@ -279,7 +263,7 @@ def line(row: Row) -> str:
     (fds, threads, kib), (fds_after, threads_after, kib_after) = row.before, row.after
     cells = [
         row.part, row.callers, sum(told.operations.values()), told.kills, row.commits,
-        f"{row.reloads} ({row.refused})", len(told.mixtures), len(told.errors), row.interrupted,
+        f"{row.reloads} ({row.refused})", len(told.mixtures), len(told.errors),
         f"{max(told.slowest_s, told.slowest_end_s):.2f}", f"{row.status_s:.2f}", f"{row.stat_s:.2f}", row.left_open,
         f"{kib >> 10}, {row.peak_kib >> 10}, {kib_after >> 10}", f"{fds}, {fds_after}", f"{threads}, {threads_after}",
     ]  # fmt: skip

@@ -110,3 +110,41 @@ def test_stopped_callers_hold_up_nobody_and_are_named(host: Host) -> None:
         finally:
             caller.kill()
     host.run("reload", point)
+
+
+_RENAMER = """
+import os, sys
+os.mkdir(f"{sys.argv[1]}/{os.getpid()}")  # a rename locks its directory
+os.chdir(f"{sys.argv[1]}/{os.getpid()}")
+open("f", "w").close()
+print(flush=True)
+while True:
+    os.rename("f", "g")
+    os.rename("g", "f")
+"""
+
+
+def test_a_commit_succeeds_after_callers_were_killed_whose_times_the_kernel_gave_up_sending(host: Host) -> None:
+    """syncfs(2) tells of those as of data that is lost. With the daemon stopped they wait for RENAME or SETATTR."""
+    point = host.mount()
+    pid = host.pid_of(point)
+    for _ in range(3):
+        command = [sys.executable, "-S", "-c", _RENAMER, str(point)]
+        callers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(16)]
+        try:
+            for caller in callers:
+                assert caller.stdout
+                caller.stdout.readline()
+            os.kill(pid, signal.SIGSTOP)
+        finally:
+            for caller in callers:
+                caller.kill()
+        while sum(caller.poll() is None for caller in callers) > 1:  # whose request the daemon has already
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGCONT)
+        for caller in callers:
+            caller.communicate()
+        host.run("commit", point)
+    (point / "big").write_bytes(bytes(1 << 20))
+    host.run("commit", point)
+    assert len(os.listdir(host.mount("other", "--read-only"))) == 3 * 16 + 1

@@ -69,6 +69,8 @@ class Mount:
         self._socket = socket_path
         self._device = (-1, -1)
         self._fuse: Device | None = None
+        self._failed_writes: Callable[[], int] = int  # how many WRITEs were answered with an error
+        self._told_writes = 0  # how many of them a flush has told of
         self._answers = trio.Event()
         self._ended = trio.Event()  # nothing is mounted any more
         self._action = request.on_unmount
@@ -84,6 +86,7 @@ class Mount:
         verbs = Verbs(self)
         sync = self._commit_on_sync if request.commit_on_sync and not request.read_only else None
         operations = Operations(view, InBand(view, verbs), sync)
+        self._failed_writes = lambda: operations.failed_writes
         device = self._fuse = self._init(operations)
         turns = Turns()
         clean = False
@@ -345,14 +348,25 @@ class Mount:
     # --- the kernel, from threads
 
     def _flush(self) -> None:
-        """Raises ExecutionError once for data that the kernel had promised to write and could not."""
+        """Raises ExecutionError once for data that the kernel had promised to write and could not.
+
+        syncfs(2) tells of more than data. When a caller is killed in rename(2), link(2), unlink(2) or setxattr(2), the
+        kernel gives up sending us the file's times, and keeps that as EINTR in the file's mapping and for syncfs, from
+        where it comes back as EIO, too (fuse_flush_time_update in fs/fuse/inode.c; AS_EIO in linux/pagemap.h). Data it
+        sends by WRITE and no other way: where we have refused none, all has arrived.
+        """
+        failed = self._failed_writes()
         try:
-            at.sync_all(self._request.mountpoint)
+            number = at.sync_all(self._request.mountpoint)
         except OSError as error:
-            raise ExecutionError(
-                f"{self._request.mountpoint}: {error.strerror}: some writes since the last commit are lost; their "
-                "programs were told by fsync or close. Look at the files, then try again"
-            ) from error
+            raise ExecutionError(f"{self._request.mountpoint} cannot be opened: {error.strerror}") from error
+        told, self._told_writes = self._told_writes, failed
+        if number == 0 or (number in (errno.EINTR, errno.EIO) and self._failed_writes() == told):
+            return
+        raise ExecutionError(
+            f"{self._request.mountpoint}: {os.strerror(number)}: some writes since the last commit are lost; their "
+            "programs were told by fsync or close. Look at the files, then try again"
+        )
 
     def _holders(self) -> list[tuple[int, int, str]]:
         return holders(self._device)

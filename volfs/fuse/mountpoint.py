@@ -88,13 +88,12 @@ def unmount(mountpoint: str, *, lazy: bool) -> None:
         raise OSError(number, os.strerror(number), mountpoint)
 
 
-def sync_all(mountpoint: str) -> None:
-    """syncfs(2): what the kernel holds dirty of this mount arrives. Blocks with the GIL released, not as
-    pyfuse3.syncfs does, which deadlocks with the daemon's own WRITE requests."""
+def sync_all(mountpoint: str) -> int:
+    """syncfs(2): what the kernel holds dirty of this mount arrives. Returns the errno of what it could not write since
+    it was last asked, or 0. Blocks with the GIL released, not as pyfuse3.syncfs does, which deadlocks with the daemon's
+    own WRITE requests. Raises OSError when the mountpoint cannot be opened."""
     fd = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), mountpoint)
+        return ctypes.get_errno() if _libc.syncfs(fd) != 0 else 0
     finally:
         os.close(fd)

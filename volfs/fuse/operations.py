@@ -76,6 +76,7 @@ class Operations(pyfuse3.Operations):
         self._inband = inband
         self._sync = sync
         self._syncing: set[int] = set()
+        self.failed_writes = 0  # how many WRITEs were answered with an error
         self._writers: dict[int, dict[tuple[int, int], Caller]] = {}  # who, without CAP_FSETID, may write a file
         view.core.groups_of = groups_of
 
@@ -88,12 +89,14 @@ class Operations(pyfuse3.Operations):
         """Fetches what was lacking. Raises what the kernel is to be told of any other error."""
         if isinstance(error, FUSEError):
             raise error
-        if not isinstance(error, Missing):
-            raise to_fuse(error, what) from error
-        try:
-            await self._view.fetch(error)
-        except (Error, OSError) as failure:
-            raise to_fuse(failure, what) from failure
+        if isinstance(error, Missing):
+            try:
+                await self._view.fetch(error)
+                return
+            except (Error, OSError) as failure:
+                error = failure
+        self.failed_writes += what == "write"
+        raise to_fuse(error, what) from error
 
     def _entry(self, attr: Attr) -> EntryAttributes:
         entry = EntryAttributes()  # no more is set than differs from what pyfuse3 sets: a request's largest single part

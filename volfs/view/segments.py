@@ -212,14 +212,14 @@ class Segment:
 
     def punch(self, position: int, length: int) -> None:
         """Gives the space of these bytes back to the file system, where it can do that."""
-        result = _libc.fallocate(
-            ctypes.c_int(self.fd),
-            ctypes.c_int(_FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE),
-            ctypes.c_long(position),
-            ctypes.c_long(length),
-        )
-        if result != 0 and ctypes.get_errno() not in (errno.EOPNOTSUPP, errno.ENOSYS):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(self.path))
+        how = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+        where = (ctypes.c_long(position), ctypes.c_long(length))
+        while _libc.fallocate(ctypes.c_int(self.fd), ctypes.c_int(how), *where) != 0:
+            number = ctypes.get_errno()
+            if number in (errno.EOPNOTSUPP, errno.ENOSYS):
+                return
+            if number != errno.EINTR:  # a signal came: what ctypes calls nobody calls again
+                raise OSError(number, os.strerror(number), str(self.path))
 
     def sync(self, digest: BlockHash) -> None:
         """Makes all that was appended before the call durable. Called in threads. Raises OSError: then nothing is known

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from obstore.exceptions import GenericError
 from tests.lax import LaxServer
 from tests.moto import Moto
 from tests.proxy import Proxy
-from tests.s3 import Weed
+from tests.s3 import Weed, free_ports, set_credentials
 from volfs import Client, Volume
 from volfs.exception import InvalidError, NotFoundError, ServiceError, StoreError
 from volfs.store.backend import Backend
@@ -43,6 +44,34 @@ def test_an_object_is_put_whole_read_back_and_deleted(backend: Backend) -> None:
         backend.get("a/b")
     with pytest.raises(NotFoundError):
         backend.get_range("a/b", 0, 1)
+
+
+def test_a_store_that_is_away_is_not_taken_for_the_end_of_an_object() -> None:
+    """Errors tell the URL and how long a request took, and with them any number."""
+    set_credentials()
+    url = f"s3://volfs-tests/416?allow_http=true&endpoint=http%3A%2F%2F127.0.0.1%3A{free_ports(1)[0]}&region=us-east-1"
+    with pytest.raises(ServiceError, match="is away"):
+        Remote(parse_url(url), limit_s=0.2).get_range("packs/416", 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost", "error", "truncate"])
+def test_what_goes_wrong_on_the_way_is_tried_until_the_limit_and_final_for_no_call(weed: Weed, kind: str) -> None:
+    prefix = f"way-{time.time_ns()}"
+    Remote(parse_url(weed.url(prefix))).put("a/b", bytes(1000))
+    with Proxy(weed.endpoint) as proxy:
+        backend = Remote(parse_url(weed.url(prefix, proxy.endpoint)), limit_s=0.4)
+        calls: list[Callable[[], object]] = [
+            lambda: backend.get("a/b"),
+            lambda: backend.get_range("a/b", 10, 500),
+            lambda: backend.first("a"),
+            lambda: backend.children("a"),
+        ]
+        if kind != "truncate":
+            calls += [lambda: backend.put_if_absent("a/c", b"c"), lambda: backend.size("a/b")]
+        proxy.rates = {kind: 1.0}
+        for call in calls:
+            with pytest.raises(ServiceError, match="is away"):
+                call()
 
 
 def test_of_many_puts_if_absent_one_wins(backend: Backend) -> None:

@@ -41,8 +41,9 @@ class Backend(Protocol):
         """Raises NotFoundError."""
         ...
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Up to *length* bytes from *offset* on. Raises NotFoundError."""
+    def get_range(self, key: str, offset: int, length: int) -> bytes | memoryview:
+        """Up to *length* bytes from *offset* on, as they came: to copy megabytes costs more than to receive them.
+        Raises NotFoundError."""
         ...
 
     def size(self, key: str) -> int | None:

@@ -137,7 +137,7 @@ class Cache:
 
     # --- putting
 
-    def put(self, pack: str, piece: int, data: bytes) -> None:
+    def put(self, pack: str, piece: int, data: bytes | memoryview) -> None:
         """Keeps one piece, if there is room."""
         if time.monotonic() < self._full_until:
             return

@@ -103,13 +103,13 @@ class Remote:
         self.patience.received(len(data))
         return data
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        def get() -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> memoryview:
+        def get() -> memoryview:
             try:
-                return bytes(obstore.get_range(self._store, key, start=offset, length=length))
+                return memoryview(obstore.get_range(self._store, key, start=offset, length=length))
             except Exception as error:
                 if _BEHIND.search(str(error)):
-                    return b""
+                    return memoryview(b"")
                 raise
 
         data = self.patience.run("get", key, get)

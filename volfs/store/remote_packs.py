@@ -58,7 +58,7 @@ class RemotePacks:
         self._work = work
         self._family = family
         self._lock = threading.Lock()
-        self._under_way: dict[tuple[bytes, int], Future[dict[int, bytes]]] = {}
+        self._under_way: dict[tuple[bytes, int], Future[dict[int, memoryview]]] = {}
         self._streams: dict[bytes, _Stream] = {}
         self._planned: set[tuple[bytes, int]] = set()  # pieces whose readers say themselves what comes next
         self._adding: dict[bytes, threading.Lock] = {}
@@ -153,7 +153,7 @@ class RemotePacks:
         if found is None:
             data = self._fetch(pack, piece, 1).result().get(piece, b"")
             at = offset % PIECE_BYTES
-            found = data[at : at + length]
+            found = bytes(data[at : at + length])
         return found
 
     def _read_ahead(self, pack: bytes, piece: int) -> None:
@@ -181,7 +181,7 @@ class RemotePacks:
             if not self._cache.has(self._name(pack), first):
                 self._fetch(pack, first, min(stream.window, stream.asked - first), ahead=True)
 
-    def _fetch(self, pack: bytes, piece: int, most: int, *, ahead: bool = False) -> Future[dict[int, bytes]]:
+    def _fetch(self, pack: bytes, piece: int, most: int, *, ahead: bool = False) -> Future[dict[int, memoryview]]:
         """The request, under way or new, that brings this piece, and up to *most* with those behind it."""
         with self._lock:
             found = self._under_way.get((pack, piece))
@@ -196,11 +196,11 @@ class RemotePacks:
                 self._under_way[pack, i] = future
             return future
 
-    def _get(self, pack: bytes, piece: int, count: int) -> dict[int, bytes]:
+    def _get(self, pack: bytes, piece: int, count: int) -> dict[int, memoryview]:
         try:
             key = keys.pack(self._family, pack)
             try:
-                data = self._backend.get_range(key, piece * PIECE_BYTES, count * PIECE_BYTES)
+                data = memoryview(self._backend.get_range(key, piece * PIECE_BYTES, count * PIECE_BYTES))
             except NotFoundError as error:
                 where = f"pack {pack.hex()} of {self._backend.url}"
                 raise DamageError(f"damaged: {where} is missing; run volfs fsck") from error

@@ -46,7 +46,10 @@ class Exerciser:
         usual += [self.append, self.truncate, self.map_write, self.map_write, self.map_read, self.sync, self.reopen]
         usual += [self.direct_write, self.direct_read, self.copy, self.size]
         rare = [self.drop_caches, self.drop_caches, self.commit, self.reload, self.remount, self.kill, self.whole]
-        for _ in range(count):
+        begun = time.monotonic()
+        for n in range(count):
+            if n and n % 50_000 == 0:
+                print(f"{n:,} operations, {time.monotonic() - begun:.0f} s", flush=True)
             call = self._random.choice(rare if self._random.random() < _RARELY else usual)
             self._done[call.__name__] += 1
             call()
@@ -271,7 +274,7 @@ def exercise(host: Host, count: int, seed: int) -> Counter[str]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
-    print(f"seed {seed}")
+    print(f"seed {seed}", flush=True)
     host = Host(Path(tempfile.mkdtemp(prefix="volfs-exerciser-")).resolve())
     begun = time.monotonic()
     try:

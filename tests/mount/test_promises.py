@@ -138,6 +138,23 @@ def test_what_was_written_survives_a_killed_daemon(host: Host) -> None:
     assert "commit 2" in host.run("commit", point).stdout
 
 
+def test_close_fails_when_the_daemon_died_before_it_had_what_was_written(host: Host) -> None:
+    """Also where the kernel has written it back meanwhile, to nobody: then nothing is dirty any more."""
+    point = host.mount()
+    (point / "f").touch()  # a close that was answered
+    fd = os.open(point / "f", os.O_WRONLY)
+    os.write(fd, b"old")
+    os.fsync(fd)
+    host.kill(point)
+    os.pwrite(fd, b"new", 1 << 20)  # where nothing has to be read
+    ctypes.CDLL(None).syncfs(fd)
+    with pytest.raises(OSError) as caught:
+        os.close(fd)
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+    host.run("mount", "v", point)
+    assert (point / "f").read_bytes() == b"old"
+
+
 @pytest.mark.local_store
 def test_an_unmount_keeps_uncommitted_changes(host: Host) -> None:
     point = host.mount()

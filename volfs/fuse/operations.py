@@ -264,7 +264,10 @@ class Operations(pyfuse3.Operations):
                 self._writers.pop(fh, None)
 
     async def flush(self, fh: int) -> None:
-        raise FUSEError(errno.ENOSYS)  # all WRITEs have arrived; the kernel stops asking
+        """All WRITEs have arrived. It is answered all the same, or the kernel would ask no more: what it writes back
+        when the daemon is dead it drops without an error, and then only this request makes close(2) fail."""
+        if self._core.read_only:
+            raise FUSEError(errno.ENOSYS)
 
     async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
         raise FUSEError(errno.ENOSYS)

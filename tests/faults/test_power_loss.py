@@ -49,6 +49,16 @@ def test_a_name_that_was_not_synced_may_be_missing_and_content_that_was_not_may_
     assert recording.barriers == [2, 4, 5]
 
 
+@pytest.mark.parametrize("name", ["commit of a dead view", "mount with nothing kept"])
+def test_a_log_that_was_let_go_does_not_come_back_without_its_base(name: str, tmp_path: Path) -> None:
+    """Nor stays after an unmount: the states that lack all that is not sure, from the last command on."""
+    _, mounted, losses = sweep(
+        tmp_path / "host", name, lambda points: [point for point in points if point[1] == "nothing there"][-12:]
+    )
+    assert losses == []
+    assert mounted > 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_nothing_durable_is_lost_with_the_power(name: str, tmp_path: Path) -> None:

@@ -203,13 +203,13 @@ class Site(Host):
         self.published()
 
     def others(self, *names: str) -> None:
-        """Somebody else's commits of a new file each."""
+        """Somebody else's commits of a file each."""
         for name in names:
             data = self.random.randbytes(3000)
             local = self.path / "local"
             local.write_bytes(data)
             local.chmod(0o644)
-            self.volfs("put", "v", local, name)
+            self.volfs("put", "--force", "v", local, name)
             self.theirs[name] = Node("f", data, 0o644)
             last = max(self.heads)
             self.heads[last + 1] = {**self.heads[last], name: self.theirs[name]}
@@ -342,6 +342,20 @@ def _discard_dead(site: Site) -> None:
     site.step(lambda: site.volfs("umount", "--discard", site.point), _only_head(site))
 
 
+def _nothing_kept(site: Site) -> None:
+    """A view without changes, of a daemon that was killed; others have overwritten since what it committed."""
+    site.mount()
+    site.write("mine", 5000)
+    site.commit()
+    site.kill(site.point)
+    site.others("mine")
+
+
+def _mount_anew(site: Site) -> None:
+    site.step(lambda: site.volfs("mount", "v", site.point), _only_head(site))
+    site.write("after", 300)
+
+
 def _umount(site: Site) -> None:
     site.write("mine", 5000)
     site.pending = dict(site.history.tree)
@@ -397,6 +411,7 @@ WORKLOADS: dict[str, Workload] = {
     "resume": Workload(_kept, _resume),
     "commit of a dead view": Workload(_kept, _commit_dead),
     "discard of a dead view": Workload(_kept, _discard_dead),
+    "mount with nothing kept": Workload(_nothing_kept, _mount_anew),
     "umount": Workload(_mounted, _umount),
     "programs": Workload(_volume, _programs),
     "delete": Workload(_volume, _delete),

@@ -24,7 +24,7 @@ from volfs.format.names import check_sub_path, shown
 from volfs.format.record import CommitRecord
 from volfs.fuse import mountpoint as at
 from volfs.fuse.mount import Mount, remove_tree
-from volfs.store.durable import sweep
+from volfs.store.durable import remove_log, sweep, sync_directory
 from volfs.store.places import work_dir
 from volfs.store.store import Store, normal_url, open_store
 from volfs.store.volumes import Volume, create_volume, find_with_latest, load_volume
@@ -131,6 +131,8 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
         sweep(store.work)
         incoming = store.work / key
         if not any(incoming.glob("*")):
+            if incoming.is_dir() and place.base.exists():
+                sync_directory(incoming)  # segments that a commit took must not come back beside another base
             place.base.unlink(missing_ok=True)  # nothing uncommitted was left: the latest commit is shown
         else:
             _check_kept(place, request)
@@ -159,8 +161,7 @@ def _serve(request: MountRequest, ready: Callable[[str], None]) -> None:
                 remove_tree(incoming)
                 place.remove()
             raise
-        if mount.clean:
-            remove_tree(incoming)
+        if mount.clean and _removed(incoming):
             place.remove()  # last: who waits for the lock finds nothing left
         else:
             place.save(replace(state, pid=0))
@@ -191,11 +192,22 @@ def commit_kept(place: Place, state: MountState) -> CommitReport:
         options = Options(state.read_only, check_sub_path(state.sub_path))
         view = open_view(store, volume, place.directory.name, place.base, options)
         report: CommitReport = trio.run(view.commit, "", lambda: None)
-        remove_tree(store.work / place.directory.name)
-        place.remove()
+        if _removed(store.work / place.directory.name):
+            place.remove()
         return report
     finally:
         os.close(lock)
+
+
+def _removed(log: Path) -> bool:
+    """Whether a log without anything uncommitted is gone for good. Else it is kept with its base: one that a loss of
+    power brings back without that stops the next mount, and one that comes back with it hides what others committed."""
+    try:
+        remove_log(log)
+    except OSError as error:
+        _log.error("the view is kept: %s", error)
+        return False
+    return True
 
 
 def _kernel_time_ns() -> int:

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Host
 
 MAX_BYTES = 1 << 20
@@ -203,14 +205,18 @@ class Exerciser:
         self._close()
         self._fd = os.open(self._path, os.O_RDWR)
 
-    def _close(self) -> None:
+    def _close(self, *, dead: bool = False) -> None:
+        """*dead*: the daemon is, so that each close fails, whether something was lost or not."""
         if self._map is not None:
             self._map.close()
             self._map = None
-        if self._direct >= 0:
-            os.close(self._direct)
-            self._direct = -1
-        os.close(self._fd)
+        for fd in (self._direct, self._fd):
+            if fd >= 0 and dead:
+                with pytest.raises(OSError):
+                    os.close(fd)
+            elif fd >= 0:
+                os.close(fd)
+        self._direct = self._fd = -1
 
     # --- rare ones
 
@@ -254,7 +260,7 @@ class Exerciser:
             self._map.flush()
         os.fsync(self._fd)
         self._host.kill(self.point)
-        self._close()
+        self._close(dead=True)
         self._host.mount()
         self._opened_anew()
 

@@ -131,7 +131,8 @@ def log_command(name: str, store: str | None, environment: str, as_json: bool) -
     if as_json:
         keep = ["seq", "parent", "time_ns", "host", "message", "files", "bytes", "removed", "stored_bytes"]
         keep += ["requests", "sent_bytes", "lines"]
-        show_json([{key: value for key in keep if (value := getattr(c, key)) is not None} for c in history])
+        rows = [{key: value for key in keep if (value := getattr(c, key)) is not None} for c in history]
+        show_json([{**row, "id": c.token} for row, c in zip(rows, history, strict=True)])
         return
     if not history:
         click.echo(f"{name} has no commit yet")

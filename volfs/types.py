@@ -64,7 +64,8 @@ class VolumeInfo:
 @dataclass(frozen=True)
 class CommitInfo:
     """One commit of a volume's log. *lines* tell of each path overwritten, put aside or not done by a merge.
-    *requests* and *sent_bytes* brought its data to the store; a local one has no requests."""
+    *requests* and *sent_bytes* brought its data to the store; a local one has no requests. *id* is the commit's alone:
+    the ServiceError of a commit that may have come to be names it."""
 
     number: int
     created_at: datetime
@@ -76,6 +77,7 @@ class CommitInfo:
     lines: tuple[str, ...]
     requests: int = 0
     sent_bytes: int = 0
+    id: str = ""
 
 
 class VolumeCreateOptions(TypedDict, total=False):

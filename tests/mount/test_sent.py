@@ -70,6 +70,7 @@ def test_a_commit_and_the_log_tell_what_was_sent_in_the_background_too(host: Hos
     text = host.run("commit", point).stdout
     newest, middle, _ = json.loads(host.run("log", "v", "--json").stdout)
     assert (middle["requests"], middle["sent_bytes"]) == (told["requests"], told["sent_bytes"])
+    assert newest["id"] and newest["id"] != middle["id"]
     assert (newest["requests"], counted.since()[0]) == (2, 2)  # a pack and the record
     assert text.startswith("commit 3: 1 file, 5 B; 2 requests, ") and text.endswith(" sent\n")
     assert "REQUESTS" in host.run("log", "v").stdout

@@ -11,7 +11,9 @@ import pytest
 import volfs
 from tests.conftest import Host
 from tests.sdk.forms import Form, Handle
-from volfs.exception import InvalidError, NotFoundError
+from volfs.exception import InvalidError, NotFoundError, ServiceError
+from volfs.format.record import CommitRecord
+from volfs.store.commits import Commits
 
 STORES = ("file", "s3")
 
@@ -32,6 +34,58 @@ def fill(vol: volfs.Volume, *paths: str) -> None:
     for path in paths:
         if path.endswith("/"):
             vol.remove_file(path + "x")
+
+
+# --- a commit whose answer is lost
+
+
+def put(vol: volfs.Volume, path: str, *, force: bool) -> None:
+    with vol.batch_upload(force=force) as batch:
+        batch.put_file(io.BytesIO(b"put"), path)
+
+
+@pytest.mark.parametrize(
+    ("call", "again", "changed"),
+    [
+        (lambda vol: vol.write_file("f", b"2"), None, {"f": b"2"}),
+        (lambda vol: put(vol, "f", force=True), None, {"f": b"put"}),
+        (lambda vol: put(vol, "g", force=False), FileExistsError, {"g": b"put"}),
+        (lambda vol: vol.make_directory("e", exist_ok=True), None, {"e": None}),
+        (lambda vol: vol.make_directory("e"), FileExistsError, {"e": None}),
+        (lambda vol: vol.copy_files(["f"], "g"), None, {"g": b"f"}),
+        (lambda vol: vol.copy_files(["d"], "e", recursive=True), None, {"e": None, "e/x": b"d/x"}),
+        (lambda vol: vol.remove_file("d/x"), NotFoundError, {"d/x": ...}),
+        (lambda vol: vol.move("d/x", "y"), NotFoundError, {"d/x": ..., "y": b"d/x"}),
+    ],
+)
+def test_a_commit_that_may_have_come_to_be_is_named_and_the_call_made_again_is_a_new_one(
+    v: volfs.Volume,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[volfs.Volume], None],
+    again: type[Exception] | None,
+    changed: dict[str, Any],
+) -> None:
+    fill(v, "f", "d/x")
+    append = Commits.append
+
+    def lost(self: Commits, record: CommitRecord) -> bool:
+        append(self, record)
+        raise ServiceError("the store is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Commits, "append", lost)
+        with pytest.raises(ServiceError, match="came to be is not known") as caught:
+            call(v)
+    assert [commit.id in str(caught.value) for commit in v.log()] == [True, False]
+    expected = {"f": b"f", "d": None, "d/x": b"d/x"} | changed
+    assert tree(v) == {path: data for path, data in expected.items() if data is not ...}
+    if again is not None:
+        with pytest.raises(again):
+            call(v)
+    else:
+        call(v)
+    into = {"e/d": None, "e/d/x": b"d/x"} if "e/x" in changed else {}
+    assert tree(v) == {path: data for path, data in expected.items() if data is not ...} | into
 
 
 # --- remove_file

@@ -345,6 +345,7 @@ class Handle:
                 lines=record.lines,
                 requests=record.requests,
                 sent_bytes=record.sent_bytes,
+                id=record.token,
             )
             for record in self.session().history()
         ]

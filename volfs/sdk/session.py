@@ -189,8 +189,8 @@ class Session:
                     if not sealed:
                         raise
                     raise ServiceError(
-                        f"{error}; whether this commit of volume {self.name} came to be is not known: look at its log"
-                        " before you repeat it"
+                        f"{error}; whether this commit of volume {self.name} came to be is not known: look for"
+                        f" {proposal.token} among the ids of its log (volfs log --json) before you repeat it"
                     ) from error
             finally:
                 writer.drop()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.view.faults import faulty_volume
 from tests.view.mounted import Mounted, new_volume
 from volfs.store.local import Local
 from volfs.view import reload as reloading
@@ -96,6 +97,25 @@ def test_a_commit_fails_when_what_an_fsync_could_not_write_is_gone(
             with pytest.raises(OSError, match="an earlier fsync could not write"):
                 await mounted.commit()
         assert mounted.view.target.commits.latest() is None
+
+    trio.run(main)
+
+
+def test_the_end_of_the_log_is_durable_before_its_commit_can_come_to_be(tmp_path: Path) -> None:
+    """Also where it is not worth keeping, and becomes no pack."""
+    backend, store, volume = faulty_volume(tmp_path)
+
+    async def main() -> None:
+        mounted = Mounted(store, volume, tmp_path, "one")
+        for _ in range(3):
+            await mounted.write("f", os.urandom(1 << 20))
+        (segment,) = mounted.view.core.staging.segments
+        ends: list[tuple[int, int]] = []
+        backend.before_put = lambda key: ends.append((segment.synced, segment.size))
+        await mounted.commit()
+        record = mounted.view.target.commits.latest()
+        assert record is not None and segment.pack not in record.packs
+        assert [synced == size for synced, size in ends] == [True]
 
     trio.run(main)
 

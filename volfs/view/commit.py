@@ -117,7 +117,8 @@ class _Log:
         self._used = frozen.needed - frozen.doomed
 
     def seal(self, writer: PackWriter) -> tuple[bytes, ...]:
-        """A pack is whole and synced before it has its name."""
+        """A pack is whole and synced before it has its name, and the log's end before the commit can come to be: else a
+        loss of power forgets the commit's token, and the view takes old changes, or half of them, for new ones."""
         own = writer.seal()
         due = [
             segment
@@ -131,6 +132,8 @@ class _Log:
                 self._added.append(segment.pack)
                 done += segment.size
                 self._tell(Progress("storing", done, total))
+        for segment in self._segments[-1:]:  # one that is not worth keeping became no pack
+            segment.sync(self._digest)
         return (*self._added, *own)
 
     def _seal(self, segment: Segment) -> None:

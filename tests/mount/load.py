@@ -237,17 +237,11 @@ def writers(host: Host, seconds: float, seed: int, callers: int = 64) -> Row:
 PARTS = (reloads, commits, killed, crowd, writers)
 
 
-def _is_known(part: str, error: str) -> bool:
-    """A defect that docs/reliability.md lists as not mended: ESTALE of an open that two reloads met."""
-    return part == "reloads" and error.startswith("seldom: [Errno 116]")
-
-
 def judge(row: Row) -> None:
     """Raises AssertionError when somebody saw a mixture or an error, or something was left behind."""
     told = row.told
     assert not told.mixtures, told.mixtures
-    errors = Counter(error for error in told.errors if not _is_known(row.part, error))
-    assert not errors, errors
+    assert not told.errors, Counter(told.errors)
     assert row.left_open == 0, f"{row.left_open} files are still counted as open"
     assert sum(told.operations.values()) > 0
 

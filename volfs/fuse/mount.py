@@ -87,6 +87,7 @@ class Mount:
         sync = self._commit_on_sync if request.commit_on_sync and not request.read_only else None
         operations = Operations(view, InBand(view, verbs), sync)
         self._failed_writes = lambda: operations.failed_writes
+        self._kernel = replace(self._kernel, reopened=operations.retries.wait_ended)
         device = self._fuse = self._init(operations)
         turns = Turns()
         clean = False

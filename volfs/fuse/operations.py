@@ -1,4 +1,4 @@
-"""FUSE requests: each is one call of the view and one reply. May import: view, errors, callers, pyfuse3.
+"""FUSE requests: each is one call of the view and one reply. May import: view, errors, callers, retries, pyfuse3.
 
 The kernel's root is node 1; in a sub_path view that stands for another inode. A file's handle is its inode number.
 """
@@ -15,6 +15,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 from volfs.exception import Error
 from volfs.fuse.callers import command_of, groups_of
 from volfs.fuse.errors import to_fuse
+from volfs.fuse.retries import Retries
 from volfs.tree.want import Missing
 from volfs.view.core import Caller
 from volfs.view.live import Attr
@@ -76,6 +77,7 @@ class Operations(pyfuse3.Operations):
         self._inband = inband
         self._sync = sync
         self._syncing: set[int] = set()
+        self.retries = Retries()
         self.failed_writes = 0  # how many WRITEs were answered with an error
         self._writers: dict[int, dict[tuple[int, int], Caller]] = {}  # who, without CAP_FSETID, may write a file
         view.core.groups_of = groups_of
@@ -126,6 +128,7 @@ class Operations(pyfuse3.Operations):
         try:
             found = self._names.lookup(self._ino(parent_inode), name)
         except FileNotFoundError:
+            self.retries.end(ctx.pid)
             return _ABSENT
         if found.generation:
             self._core.inodes.known.tell(found.ino, ctx.pid)
@@ -207,19 +210,32 @@ class Operations(pyfuse3.Operations):
     # --- files
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        known = self._core.inodes.known
-        if known.is_old(inode, ctx.pid):
-            raise FUSEError(errno.ESTALE)  # the kernel looks the path up again
-        generation = known.generations.get(inode)
+        known, retries = self._core.inodes.known, self.retries
+        old, generation = known.is_old(inode, ctx.pid), known.generations.get(inode)
         while True:
             while self._view.gate is not None:
+                retries.begin(ctx.pid)
                 await self._view.gate.done.wait()
-            if known.generations.get(inode) != generation:
-                raise FUSEError(errno.ESTALE)
+            if old or known.generations.get(inode) != generation:  # not before: it would come back during this reload
+                raise self._stale(ctx)
             try:
-                return self._open(inode, flags, ctx)
-            except Exception as error:  # noqa: BLE001 - raised again, in the kernel's words
+                info = self._open(inode, flags, ctx)
+            except Missing as missing:
+                await self._mend(missing, "open")
+                continue
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno == errno.ESTALE:
+                    raise self._stale(ctx) from error
+                retries.end(ctx.pid)
                 await self._mend(error, "open")
+                raise
+            retries.end(ctx.pid)
+            return info
+
+    def _stale(self, ctx: RequestContext) -> FUSEError:
+        """The kernel looks the path up again, and opens what it finds, once."""
+        self.retries.begin(ctx.pid)
+        return FUSEError(errno.ESTALE)
 
     def _open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         caller = _caller(ctx)
@@ -231,6 +247,7 @@ class Operations(pyfuse3.Operations):
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
+        self.retries.end(ctx.pid)
         while self._view.gate is not None and not self._view.gate.swapped.is_set():
             await self._view.gate.swapped.wait()
         return await self._create(parent_inode, name, mode, flags, ctx)
@@ -286,6 +303,7 @@ class Operations(pyfuse3.Operations):
 
     @_request
     def opendir(self, inode: int, ctx: RequestContext) -> int:
+        self.retries.end(ctx.pid)
         handle = self._listing.opendir(self._ino(inode), ctx.pid)
         if inode == _ROOT and self._sync is not None and command_of(ctx.pid) == "sync":
             self._syncing.add(handle)

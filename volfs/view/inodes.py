@@ -45,11 +45,13 @@ class Inodes:
     # --- records of clean inodes
 
     def _find(self, ino: int) -> tuple[Inode, int, bytes, bool]:
-        """(record, parent, name, linked) of an inode that is clean. Raises ESTALE when the view has lost it."""
+        """(record, parent, name, linked) of an inode that is clean. Raises ENOENT when it is gone; ESTALE when the view
+        has lost it, or a path of it may lead to another now: the kernel looks that up again."""
         place = self.known.place(ino)
         if place is None:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         parent, key = place
+        replaced = not parent
         if parent:
             top = self.base_of(parent).top
             for name, entry in lookup.find_hash(self.load, top, key):
@@ -57,9 +59,11 @@ class Inodes:
                     if isinstance(entry, Inode):
                         return entry, parent, name, False
                     break
+                replaced = replaced or isinstance(entry, Link) or not stat.S_ISDIR(entry.mode)
         record = lookup.find_link(self.load, self.root.links, ino)
         if record is None:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            number = errno.ESTALE if replaced else errno.ENOENT
+            raise OSError(number, os.strerror(number))
         return record, parent, b"", True
 
     def base_of(self, ino: int) -> Inode:

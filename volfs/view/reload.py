@@ -1,7 +1,7 @@
 """Moving a view to the latest commit. May import: view, subpath, changes, reports, trio. Must not know: FUSE."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
@@ -23,24 +23,30 @@ _LOOK_S = 0.02
 _ROUNDS = 5
 
 
+async def _nobody() -> None:
+    """Where nobody opens anything again."""
+
+
 @dataclass(slots=True, frozen=True)
 class Kernel:
-    """What a reload asks of who shows the view; all are called in threads.
+    """What a reload asks of who shows the view; all but the last are called in threads.
 
     *flush* brings in what is dirty there; *holders* says which inodes are open by whom; *invalidate* drops what the
     kernel has cached; *look* looks directories up, by paths from the view's root: working directories in one that
-    moved have a path again then.
+    moved have a path again then; *reopened* waits for who opens anew what an earlier reload has made another file.
     """
 
     flush: Callable[[], None]
     holders: Callable[[], list[tuple[int, int, str]]]
     invalidate: Callable[[Changes], None]
     look: Callable[[list[bytes]], None]
+    reopened: Callable[[], Awaitable[None]] = _nobody
 
 
 async def reload(view: View, kernel: Kernel, *, discard: bool) -> ReloadReport:
     """Raises BusyError while a regular file is open, and what commit raises; then the view is as it was."""
     async with view.reloading:
+        await kernel.reopened()  # from its end to the gate nobody else runs
         view.gate = gate = Gate()
         try:
             async with view.committing:

@@ -8,7 +8,7 @@ import time
 import click
 import msgspec
 
-from volfs.control import client, registry
+from volfs.control import client, finding
 from volfs.control.mounttable import KIND, mounts
 from volfs.control.registry import MountState, Place
 from volfs.control.request import MountRequest
@@ -106,7 +106,7 @@ def mount_command(
 @shared("state_dir")
 def umount_command(mountpoint: str, action: str | None, lazy: bool, state_dir: str | None) -> None:
     """End the mount at MOUNTPOINT. Uncommitted changes are kept unless said otherwise."""
-    place, state = registry.find(state_directory(state_dir), mountpoint)
+    place, state = finding.find(state_directory(state_dir), mountpoint)
     if not place.locked():
         _end_dead(place, state, action)
         return

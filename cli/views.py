@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from volfs.control import client, registry
+from volfs.control import client, finding, registry
 from volfs.control.registry import MountState, Place
 from volfs.exception import DamageError, ExecutionError
 from volfs.store.places import default_state_dir
@@ -26,7 +26,7 @@ def state_directory(given: str | None) -> Path:
 
 
 def ask(state_dir: str | None, mountpoint: str, verb: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-    place, _ = registry.find(state_directory(state_dir), mountpoint)
+    place, _ = finding.find(state_directory(state_dir), mountpoint)
     if not place.locked():
         raise ExecutionError(
             f"{mountpoint} is not mounted; its uncommitted changes are kept: mount it again to resume, publish them"
@@ -88,7 +88,7 @@ def reload_command(mountpoint: str, discard: bool, state_dir: str | None, as_jso
 def status_command(mountpoint: str | None, state_dir: str | None, as_json: bool) -> None:
     """Tell about the mount at MOUNTPOINT; without it, list all mounts and kept views."""
     if mountpoint is not None:
-        place, state = registry.find(state_directory(state_dir), mountpoint)
+        place, state = finding.find(state_directory(state_dir), mountpoint)
         found = _found(place, state)
         if as_json:
             show_json(found)

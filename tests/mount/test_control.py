@@ -112,6 +112,39 @@ def test_commands_name_what_is_wrong(host: Host) -> None:
     assert json.loads(host.run("list", "--json").stdout)[0]["name"] == "v"
 
 
+@pytest.mark.parametrize("damage", [b"", b'{"version":2,"sum":"0000000000000000"}', None])
+def test_a_mount_whose_state_is_damaged_is_found_by_asking_its_daemon(host: Host, damage: bytes | None) -> None:
+    point, other = host.mount(), host.mount("other", volume="w")
+    paths = {json.loads(path.read_text())["mountpoint"]: path for path in host.state.glob("*/mount.json")}
+    for path in paths.values():
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"main", b"mane") if damage is None else damage)
+    (point / "d").mkdir()
+    assert f"inside the volfs mount {point}" in host.run("commit", point / "d", check=4).stderr
+    assert "commit 1" in host.run("commit", point).stdout
+    assert json.loads(host.run("status", point, "--json").stdout)["volume"] == "v"
+    (point / "kept").touch()
+    assert "are kept" in host.run("umount", point).stdout
+    assert json.loads(paths[str(point)].read_text())["mountpoint"] == str(point), "as it was, and whole"
+    assert sorted(os.listdir(host.mount())) == ["d", "kept"]
+    host.run("umount", "--commit", point)
+    assert not paths[str(point)].exists()
+    host.run("umount", other)
+
+
+def test_a_state_that_is_damaged_and_not_asked_for_is_named(host: Host) -> None:
+    point = host.mount()
+    (point / "kept").touch()
+    host.run("umount", point)
+    [path] = host.state.glob("*/mount.json")
+    path.write_bytes(b"{")
+    error = host.run("umount", "--discard", point, check=4).stderr
+    assert f"{point} is not a volfs mount of this user" in error and f"{path} cannot be read" in error
+    assert "`volfs fsck --repair` on the volume" in error
+    host.run("fsck", "v", "--repair")
+    assert os.listdir(host.mount()) == ["kept"]
+
+
 @pytest.mark.local_store("no store is asked")
 def test_too_many_connections_end_no_mount(host: Host) -> None:
     point = host.mount()

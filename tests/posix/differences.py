@@ -1,5 +1,8 @@
 """Differences between a mount and a directory of ext4 that stay, and why. docs/reliability.md tells them, too."""
 
+import os
+import stat
+from collections.abc import Sequence
 from typing import Any
 
 from tests.posix.table.case import Case
@@ -14,6 +17,22 @@ PAST_END = "what was mapped and written behind a file's end is there when the fi
 
 NOBODY = "another's chown(-1, -1) of a set-user-ID file sets its ctime, and is no EPERM: FUSE asks alike before a write"
 BOTH_FLAGS = "setxattr with XATTR_CREATE and XATTR_REPLACE at once: pyfuse3 looks at the first alone"
+
+LOOKED_AT = "another's link(2) after a write that cleared set-user-ID is EPERM until a stat: the kernel has the old mode"
+OPENER = "root's write clears set-user-ID and set-group-ID while another has it open to write: WRITE names nobody"
+
+
+def opener_decides(steps: Sequence[Any]) -> bool:
+    """Whether a sequence of (user, step) may meet OPENER."""
+    root_writes = any(user == "root" and step[0] in ("write", "pwrite") for user, step in steps)
+    return root_writes and any(user != "root" and step[0] == "open" and step[3] & os.O_ACCMODE for user, step in steps)
+
+
+def is_cleared(local: Any, mount: Any) -> bool:
+    """Whether a walk's rows of a regular file differ by set-user-ID and set-group-ID alone, gone on the mount."""
+    if not local or not mount or not stat.S_ISREG(local[1][0]) or mount[1][0] & ~local[1][0]:
+        return False
+    return bool([_plain(part) for part in local] == [_plain(part) for part in mount])
 
 
 def explained(case: Case, local: Any, mount: Any) -> str:

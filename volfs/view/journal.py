@@ -220,7 +220,9 @@ class Journal:
         if not live.linked:
             # The entry at its first name must become a link, too.
             first = inodes.touch(live.parent)
-            self._name(first, live.name, live.ino, first.mtime_ns)
+            times = first.mtime_ns, first.ctime_ns
+            self._name(first, live.name, live.ino, 0)
+            first.mtime_ns, first.ctime_ns = times  # nothing has changed there that anybody sees
             live.linked = True
         live.nlink += 1
         live.ctime_ns = record.time_ns

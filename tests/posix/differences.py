@@ -18,7 +18,7 @@ PAST_END = "what was mapped and written behind a file's end is there when the fi
 NOBODY = "another's chown(-1, -1) of a set-user-ID file sets its ctime, and is no EPERM: FUSE asks alike before a write"
 BOTH_FLAGS = "setxattr with XATTR_CREATE and XATTR_REPLACE at once: pyfuse3 looks at the first alone"
 
-LOOKED_AT = "another's link(2) after a write that cleared set-user-ID is EPERM until a stat: the kernel has the old mode"
+LOOKED_AT = "another's link(2) after a write cleared set-user-ID is EPERM until a stat: the kernel has the old mode"
 OPENER = "root's write clears set-user-ID and set-group-ID while another has it open to write: WRITE names nobody"
 
 

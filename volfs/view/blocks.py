@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from volfs.exception import DamageError
@@ -17,6 +17,7 @@ from volfs.view.segments import Segment
 
 NODE_CACHE_BYTES = 24 << 20
 BLOCK_CACHE_BYTES = 8 << 20
+_NODE_OVERHEAD_BYTES = 700  # of a Node, its views and its place in a dictionary: measured
 
 T = TypeVar("T")
 
@@ -37,13 +38,14 @@ class Recent(Generic[T]):
     """A bounded cache in two generations: what was used since the last turn stays for one more.
 
     Its steps are single dictionary operations, so that threads may use it without a lock; what was just put or got
-    stays until half the bound has been put anew.
+    stays until half the bound has been put or got anew.
     """
 
-    __slots__ = ("_bound", "_bytes", "_new", "_old")
+    __slots__ = ("_bound", "_bytes", "_new", "_old", "_size_of")
 
-    def __init__(self, bound_bytes: int) -> None:
+    def __init__(self, bound_bytes: int, size_of: Callable[[T], int]) -> None:
         self._bound = bound_bytes // 2
+        self._size_of = size_of
         self._bytes = 0
         self._new: dict[bytes, T] = {}
         self._old: dict[bytes, T] = {}
@@ -53,10 +55,11 @@ class Recent(Generic[T]):
         if value is None:
             value = self._old.get(key)
             if value is not None:
-                self._new[key] = value
+                self.put(key, value)  # counted: else what is in use by turns would all stay, however much it is
         return value
 
-    def put(self, key: bytes, value: T, size: int) -> None:
+    def put(self, key: bytes, value: T) -> None:
+        size = self._size_of(value)
         self._bytes += size
         if self._bytes > self._bound:
             self._old, self._new, self._bytes = self._new, {}, size
@@ -70,7 +73,7 @@ class Blocks:
         self._packs = packs
         self._digest = digest
         self._live = live
-        self._recent: Recent[bytes] = Recent(BLOCK_CACHE_BYTES)
+        self._recent: Recent[bytes] = Recent(BLOCK_CACHE_BYTES, len)
 
     def read(self, ref: Ref) -> bytes:
         """The whole block. Raises DamageError, ServiceError, OSError."""
@@ -116,7 +119,7 @@ class Blocks:
             block = self.read_nowait(ref)
             if block is None:
                 return None
-            self._recent.put(ref.hash, block, len(block))
+            self._recent.put(ref.hash, block)
         return block[at : at + length]
 
     def part(self, ref: Ref, at: int, length: int) -> bytes:
@@ -126,7 +129,7 @@ class Blocks:
         block = self._recent.get(ref.hash)
         if block is None or len(block) != ref.length:  # a reference that tells lies of its length fails its hash
             block = self.read(ref)
-            self._recent.put(ref.hash, block, len(block))
+            self._recent.put(ref.hash, block)
         return block[at : at + length]
 
     def _agrees(self, ref: Ref, data: bytes) -> bool:
@@ -141,12 +144,17 @@ class Blocks:
         return data
 
 
+def node_bytes(node: Node) -> int:
+    """Of memory."""
+    return len(node.data) + _NODE_OVERHEAD_BYTES
+
+
 class Nodes:
     """Tree nodes by reference. Calling it is `tree.want.Load` for code that must not block: raises Missing."""
 
     def __init__(self, blocks: Blocks, cache_bytes: int = NODE_CACHE_BYTES) -> None:
         self._blocks = blocks
-        self._recent: Recent[Node] = Recent(cache_bytes)
+        self._recent: Recent[Node] = Recent(cache_bytes, node_bytes)
 
     def __call__(self, ref: Ref) -> Node:
         node = self._recent.get(ref.hash)
@@ -169,5 +177,5 @@ class Nodes:
 
     def _keep(self, ref: Ref, data: bytes) -> Node:
         node = Node.decode(data)
-        self._recent.put(ref.hash, node, len(data))
+        self._recent.put(ref.hash, node)
         return node

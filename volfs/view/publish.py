@@ -17,7 +17,7 @@ from volfs.store.numbers import Claims
 from volfs.store.packs import Packs
 from volfs.tree.merge import merge, same
 from volfs.tree.want import Load
-from volfs.view.blocks import Recent
+from volfs.view.blocks import Recent, node_bytes
 from volfs.view.packing import PackWriter
 
 _OWN_NODES_BYTES = 16 << 20
@@ -67,7 +67,7 @@ class Proposal:
 def loader(target: Target, writer: PackWriter) -> Load:
     """Nodes of the store, and those that *writer* has just written."""
 
-    recent: Recent[Node] = Recent(_OWN_NODES_BYTES)
+    recent: Recent[Node] = Recent(_OWN_NODES_BYTES, node_bytes)
 
     def load(ref: Ref) -> Node:
         node = recent.get(ref.hash)
@@ -76,7 +76,7 @@ def loader(target: Target, writer: PackWriter) -> Load:
             if data is None:
                 return target.load(ref)
             node = Node.decode(data)
-            recent.put(ref.hash, node, len(data))
+            recent.put(ref.hash, node)
         return node
 
     return load

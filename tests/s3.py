@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 KEY, SECRET, BUCKET = "volfs-test-key", "volfs-test-secret", "volfs-tests"
+_SOCKETS = Path("/tmp")
 _WEED = Path(sys.executable).with_name("weed")
 
 
@@ -38,7 +39,7 @@ class Weed:
 
     def __init__(self, directory: Path, volumes: int = 100) -> None:
         self.directory = directory
-        master, volume, self.filer, self.port, self.metrics = free_ports(5)
+        master, volume, self.filer, self.port, self.metrics = self._ports = free_ports(5)
         identity = {
             "name": "volfs",
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
@@ -68,16 +69,18 @@ class Weed:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
+        waiting = [f"http://127.0.0.1:{self.filer}/", self.endpoint]
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                urllib.request.urlopen(self.endpoint, timeout=2).close()
-                return
+                urllib.request.urlopen(waiting[0], timeout=2).close()
             except urllib.error.HTTPError:
-                return  # it answers
+                pass  # it answers
             except OSError:
                 time.sleep(0.1)
+                continue
+            del waiting[0]
+            if not waiting:
+                return
         log = (self.directory / "log").read_text()[-2000:]
         self.stop()
         raise RuntimeError(f"weed does not answer: {log}")
@@ -87,6 +90,10 @@ class Weed:
         self._process.wait()
         self._log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+        for port in self._ports:  # weed makes sockets there, whatever it is told, and leaves them
+            for path in (*_SOCKETS.glob(f"*-{port}.sock"), *_SOCKETS.glob(f"*-{port + 10_000}.sock")):
+                if path.name.startswith("seaweedfs-"):
+                    path.unlink(missing_ok=True)
 
 
 def credentials() -> dict[str, str]:

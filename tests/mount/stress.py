@@ -125,6 +125,11 @@ def differing(one: Tree, other: Tree) -> list[str]:
     ]
 
 
+def _same(one: Tree, other: Tree, when: str) -> None:
+    found = differing(one, other)
+    assert not found, "\n".join([f"{len(found)} differ {when}", *found[:10]])
+
+
 def stress(host: Host, seconds: float, seed: int) -> tuple[int, int]:
     """(calls, paths in the end). Raises AssertionError with the paths that one look shows unlike another."""
     point = host.mount()
@@ -146,17 +151,17 @@ def stress(host: Host, seconds: float, seed: int) -> tuple[int, int]:
             worker.wait()
     assert all(worker.returncode == 0 for worker in workers), f"a worker failed: {counts}"
     first = walk(point)
-    assert differing(first, walk(point)) == []
+    _same(first, walk(point), "when looked at again")
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
-    assert differing(first, walk(point)) == [], "with caches dropped"
+    _same(first, walk(point), "with caches dropped")
     host.run("commit", point)
-    assert differing(first, walk(point)) == [], "after a commit"
+    _same(first, walk(point), "after a commit")
     host.run("reload", other)
-    assert differing(first, walk(other)) == [], "in another view"
+    _same(first, walk(other), "in another view")
     host.run("umount", point)
     host.mount()
-    assert differing(first, walk(point)) == [], "mounted anew"
+    _same(first, walk(point), "mounted anew")
     host.run("fsck", "v", "--data")
     return sum(counts), len(first)
 

@@ -40,3 +40,30 @@ def test_what_a_write_clears_changes_no_time_that_the_kernel_keeps(tmp_path: Pat
         assert view.names.getattr(view.root_ino).ctime_ns == next(clock) - 1, "a directory's are ours"
 
     trio.run(main)
+
+
+def test_times_that_come_after_later_ones_are_passed_over(tmp_path: Path) -> None:
+    """The kernel reads them to write them back, meanwhile a truncate(2) sends its own, and only then they come."""
+    s = 1_000_000_000
+
+    async def main() -> None:
+        mounted = Mounted(*new_volume(tmp_path), tmp_path, "a", Options(kernel_times=True))
+        view = mounted.view
+        await mounted.write("f", b"123")
+        ino = await mounted.find("f")
+
+        def times() -> tuple[int, int]:
+            attr = view.names.getattr(ino)
+            return attr.mtime_ns, attr.ctime_ns
+
+        view.attributes.setattr(ino, size=10, mtime_ns=100 * s, ctime_ns=100 * s, caller=ROOT)
+        view.attributes.setattr(ino, mtime_ns=99 * s, ctime_ns=99 * s, caller=ROOT)
+        assert times() == (100 * s, 100 * s)
+        view.attributes.setattr(ino, mtime_ns=100 * s + 1, ctime_ns=100 * s + 1, caller=ROOT)
+        assert times() == (100 * s + 1, 100 * s + 1)
+        view.attributes.setattr(ino, atime_ns=1, mtime_ns=7, ctime_ns=100 * s, caller=ROOT)  # utimes(2)
+        assert times() == (7, 100 * s)
+        view.attributes.setattr(ino, mtime_ns=90 * s, ctime_ns=90 * s, caller=ROOT)  # the clock was set back
+        assert times() == (90 * s, 90 * s)
+
+    trio.run(main)

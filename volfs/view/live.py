@@ -48,6 +48,7 @@ class Live:
     place    (parent number, name): its only name, or one of several; the root's own number and b"" for the root
     linked   its record is (or will be) in the link table
     layer    a file's data over its base, `held` that which a commit is taking, between the two
+    sent_ns  the latest ctime that the kernel has sent
     changes  a directory's changed names -> inode number, 0 where removed; `frozen` those a commit is taking
     """
 
@@ -72,6 +73,7 @@ class Live:
         "parent",
         "placed",
         "rdev",
+        "sent_ns",
         "size",
         "target",
         "uid",
@@ -97,6 +99,7 @@ class Live:
         self.name = name
         self.linked = linked
         self.opens = 0
+        self.sent_ns = 0
         self.placed = -1  # the era of the log that knows where it stands
         self.layer: Layer | None = None
         self.held: Layer | None = None

@@ -91,8 +91,8 @@ class Weed:
         self._log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
         for port in self._ports:  # weed makes sockets there, whatever it is told, and leaves them
-            for path in (*_SOCKETS.glob(f"*-{port}.sock"), *_SOCKETS.glob(f"*-{port + 10_000}.sock")):
-                if path.name.startswith("seaweedfs-"):
+            for number in (port, port + 10_000):
+                for path in _SOCKETS.glob(f"seaweedfs-*-{number}.sock"):
                     path.unlink(missing_ok=True)
 
 

@@ -48,12 +48,13 @@ class Attributes:
         core = self._core
         core.writable()
         live = core.inodes.touch(ino)
-        if ctime_ns is not None:
+        if ctime_ns is None:
+            now = self._now_ns(live)
+        else:
             times_alone = mtime_ns is not None and mode is uid is gid is size is atime_ns is None
             if times_alone and 0 < live.sent_ns - ctime_ns < _LATE_NS:
                 return core.inodes.attr(live)
-            live.sent_ns = ctime_ns
-        now = self._now_ns(live) if ctime_ns is None else ctime_ns
+            now = live.sent_ns = ctime_ns
         kill = nothing = all(value is None for value in (mode, uid, gid, size, atime_ns, mtime_ns))
         if size is not None:
             if live.is_dir:
